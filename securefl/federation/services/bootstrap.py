@@ -135,8 +135,10 @@ def connection_context(
     if name is not None:
         standing = admit(signed, now, member=name, policy=policy)
     coordinator, lacks_broker = signed.agreement.coordinator, signed.agreement.broker is None
-    if coordinator is None or (broker and lacks_broker):
-        raise AgreementError(f"{agreement} names no coordinator or no broker: it is of one machine")
+    if coordinator is None:
+        raise AgreementError(f"{agreement} names no coordinator: it is of one machine")
+    if broker and lacks_broker:
+        raise AgreementError(f"{agreement} names no broker: it is of one machine, or over Flower")
     schedule = signed.agreement.config.schedule
     number = 1 if schedule is None else schedule.number(run)
     agreed = open_facts(facts_of_run(facts, run))

@@ -12,12 +12,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.flower.greetings import Greetings
 from securefl.federation.transport.flower.packing import (
     FIELD,
     MESSAGE_TYPE,
@@ -49,12 +50,9 @@ _LOOK_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 600.0
 """Without an answer of the SuperLink, after which the run ends; the same command goes on."""
 _AGAIN_SECONDS: Final = 5.0
-"""After an answer that said nothing, before a node is greeted, or a question asked, once more."""
-_GREETING_SECONDS: Final = 60.0
-"""Before a node that has not answered is greeted once more; each further time twice as long.
-
-A node takes a message every few seconds, and one after the other: greeted faster than it answers,
-it would answer only greetings that are not waited for any more."""
+"""Before a question that came to nothing is asked once more."""
+_OVERDUE_SECONDS: Final = 60.0
+"""Without an answer, after which a node is greeted to see whether it still has the question."""
 
 
 @dataclass(frozen=True)
@@ -73,29 +71,17 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class _Greeted:
-    """A node that was greeted and is no member's yet.
-
-    Attributes:
-        again: When it is greeted once more, if it has not answered; seconds of the monotonic clock.
-        seconds: How long it has for that.
-    """
-
-    again: float
-    seconds: float = _GREETING_SECONDS / 2
-
-    def anew(self, now: float) -> _Greeted:
-        """Return the same node, greeted now."""
-        return _Greeted(now + 2 * self.seconds, 2 * self.seconds)
-
-
-@dataclass(frozen=True)
 class _Sent:
     """A message of Flower without an answer; a greeting has no party."""
 
     node: int
     party: str
     data: bytes
+    at: float = field(default_factory=time.monotonic)
+
+    def overdue(self, now: float) -> bool:
+        """Return whether it is a question of long ago."""
+        return bool(self.party) and now - self.at > _OVERDUE_SECONDS
 
 
 class GridLink:
@@ -119,7 +105,7 @@ class GridLink:
         self._pending: dict[str, tuple[float, bytes]] = {}
         self._sent: dict[str, _Sent] = {}
         self._nodes: dict[str, int] = {}
-        self._greeted: dict[int, _Greeted] = {}
+        self._greetings = Greetings()
         self._looked = 0.0
         self._withdrawn: queue.Queue[str] = queue.Queue()
         self._closing, self._wake, self._pushed = threading.Event(), threading.Event(), 0.0
@@ -191,8 +177,6 @@ class GridLink:
             if at <= now and party in self._nodes
         ]
         self._push(due)
-        for sent in due:
-            del self._pending[sent.party]
         self._pull()
 
     def _forget(self, party: str) -> None:
@@ -204,23 +188,14 @@ class GridLink:
         self._sent = {name: sent for name, sent in self._sent.items() if sent.party != party}
 
     def _look(self, now: float) -> None:
-        """Note which members' nodes are there, and greet those whose member is not known."""
+        """Note which members' nodes are there; greet those of no known member, or overdue."""
         online = set(self._grid.get_node_ids())
         self._looked = now
         for party, node in self._nodes.items():
             if node in online:
                 self._listener.heard(token(party), b"")
-        # Of a node one greeting is kept, and none of one that left: it may answer none, or come
-        # under another number each time.
-        self._greeted = {node: one for node, one in self._greeted.items() if node in online}
-        strange = [
-            node
-            for node in online - set(self._nodes.values())
-            if node not in self._greeted or self._greeted[node].again <= now
-        ]
-        self._greeted |= {
-            node: self._greeted.get(node, _Greeted(now)).anew(now) for node in strange
-        }
+        overdue = {sent.node for sent in self._sent.values() if sent.overdue(now)}
+        strange = self._greetings.due(online, set(self._nodes.values()) - overdue, now)
         self._sent = {
             name: sent
             for name, sent in self._sent.items()
@@ -235,8 +210,13 @@ class GridLink:
         for sent in batch:
             if sent.party:
                 self._forget(sent.party)  # the one before it, which is asked again or given up
-        ids = self._grid.push_messages([_message(sent) for sent in batch])
-        self._sent |= {name: sent for name, sent in zip(ids, batch, strict=True) if name}
+        names = self._grid.push_messages([_message(sent) for sent in batch])
+        for name, sent in zip(names, batch, strict=True):
+            self._pending.pop(sent.party, None)
+            if name:
+                self._sent[name] = sent
+            else:
+                self._failed(sent)  # the node has left for good
 
     def _pull(self) -> None:
         if not self._sent:
@@ -247,7 +227,7 @@ class GridLink:
                 continue
             data = _answer_in(reply)
             if not sent.party:
-                self._greeted[sent.node] = _Greeted(time.monotonic() + _AGAIN_SECONDS)
+                self._greetings.answered(sent.node, empty=data == NOTHING)
             if data == NOTHING:
                 self._failed(sent)
             elif sent.party:
@@ -281,6 +261,17 @@ class GridLink:
             return
         self._nodes[name] = node
         self._listener.heard(token(name), b"")
+        self._ask_again(name)
+
+    def _ask_again(self, party: str) -> None:
+        """Ask once more what a node no longer has, as one that was killed and is there again.
+
+        It takes one message after the other, and has answered a greeting that came later.
+        """
+        now = time.monotonic()
+        for sent in self._sent.values():
+            if sent.party == party and sent.overdue(now):
+                self._pending.setdefault(party, (now, sent.data))
 
     def _take(self, sent: _Sent, data: bytes) -> None:
         reader, quota = self._listener.readers[sent.party], self._listener.quotas[sent.party]

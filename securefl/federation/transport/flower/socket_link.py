@@ -77,7 +77,9 @@ class SocketLink:
             self._socket.listen(_MOST)
         except OSError as error:
             self._socket.close()
-            raise RunDirectoryError(f"{path}: no socket can be made: {error.strerror}") from None
+            # A path over 107 bytes has no text of the system.
+            reason = error.strerror or str(error)
+            raise RunDirectoryError(f"{path}: no socket can be made: {reason}") from None
 
     @property
     def line(self) -> LineState:

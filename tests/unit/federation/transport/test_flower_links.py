@@ -2,12 +2,11 @@
 
 import ast
 import os
-import socket
 import sys
 import threading
 import time
 import tracemalloc
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -20,60 +19,15 @@ from securefl.federation.transport.flower.packing import (
     NAME_HEADER,
     NOTHING,
     packed,
-    read_frame,
     unpacked,
-    write_frame,
 )
 from securefl.federation.transport.flower.socket_link import SocketLink
-from securefl.federation.transport.nats.chunking import Envelope, Reassembler
+from securefl.federation.transport.nats.chunking import Reassembler
 from securefl.federation.transport.nats.part_errors import BadPartError
 from securefl.federation.transport.nats.quota import Quota
-from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
+from support.flower_scene import Scene, SilentGrid
 from support.paths import ROOT
-
-RUN, RUN_2 = bytes(32), b"2" * 32
-
-
-class Scene:
-    """A member with its socket, a coordinator, and a stranger who knows what all can know."""
-
-    def __init__(self, folder, stack):
-        self.identity = {name: SigningKey.generate(os.urandom) for name in ("hub", "north", "else")}
-        self.hub, self.north, self.stranger = (
-            stack.enter_context(closing(RunKeys(folder / place, self.identity[place], RUN, name)))
-            for place, name in (("hub", "coordinator"), ("north", "north"), ("else", "coordinator"))
-        )
-        self.path = folder / "north.sock"
-        self.link = stack.enter_context(SocketLink(self.path, StandingFaults()))
-        sender = Reassembler(
-            self.north, "coordinator", self.identity["hub"].public, lambda _: 1 << 24
-        )
-        self.link.listen(sender, self.north)
-
-    def said(self, data):
-        """What the member's process answers to bytes at its socket."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(10)
-            connection.connect(str(self.path))
-            write_frame(connection, data)
-            return read_frame(connection)
-
-    def question(self, keys, name="q", body=b"what"):
-        keys.meet("north", self.north.own.public)
-        return packed(Envelope("coordinator", "north", name, "", body).parts(keys))
-
-    def answering(self):
-        """The member answers one question."""
-
-        def answer():
-            note = self.link.arrivals.get(timeout=10).note
-            reply = Envelope("north", "coordinator", f"a.{note.id}", note.id, note.body[::-1])
-            self.link.send("", reply, self.north)
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        return thread
 
 
 @pytest.fixture
@@ -219,23 +173,9 @@ def test_parts_with_more_behind_them():
         unpacked(data + b"\x90")
 
 
-class SilentGrid:
-    """A SuperLink whose nodes take every message and answer none."""
-
-    def __init__(self, nodes):
-        self.nodes, self.pushed = nodes, 0
-
-    def get_node_ids(self):
-        return self.nodes
-
-    def push_messages(self, messages):
-        found = [f"{self.pushed + place}" for place in range(len(messages))]
-        self.pushed += len(messages)
-        return found
-
-    def pull_messages(self, names):
-        del names
-        return []
+def test_socket_path_that_is_too_long_is_named(tmp_path):
+    with pytest.raises(RunDirectoryError, match="no socket can be made: AF_UNIX path too long"):
+        SocketLink(tmp_path / ("x" * 120), StandingFaults())
 
 
 def test_attack_node_that_answers_nothing_fills_no_memory(monkeypatch):
@@ -248,76 +188,16 @@ def test_attack_node_that_answers_nothing_fills_no_memory(monkeypatch):
     for turn in range(20):
         link._outgoing.put(("north", bytes(100)))
         link._looked = -100.0
-        link._greeted = {node: replace(one, again=0.0) for node, one in link._greeted.items()}
+        greeted = link._greetings.nodes
+        link._greetings.nodes = {node: replace(one, again=0.0) for node, one in greeted.items()}
         grid.nodes = [7, 8, 100 + turn]
         link._turn()
     assert grid.pushed == 60
     assert sorted(sent.node for sent in link._sent.values()) == [7, 8, 119]
-    assert set(link._greeted) == {8, 119}
+    assert set(link._greetings.nodes) == {8, 119}
     link.withdraw("north")
     link._turn()
     assert all(not sent.party for sent in link._sent.values())
-
-
-def test_slow_node_is_greeted_at_longer_and_longer_intervals(monkeypatch):
-    """One that takes messages slower than greetings come would answer none that is waited for."""
-    monkeypatch.setattr(grid_link, "_message", lambda sent: sent)
-    grid = SilentGrid([8])
-    link = GridLink(grid, StandingFaults())
-    link._listener, link._greeting = Listener({}, {}, lambda name, step: None), b""
-    began = time.monotonic()
-    for greetings in (1, 2, 3):
-        for _ in range(3):
-            link._looked = -100.0
-            link._turn()
-        assert grid.pushed == greetings
-        patience = link._greeted[8].again - began
-        assert patience > 60 * 2 ** (greetings - 1)
-        link._greeted[8] = replace(link._greeted[8], again=0.0)
-
-
-@pytest.fixture
-def elsewhere(scene, tmp_path):
-    """The member's keys in another run of the same agreement."""
-    with closing(RunKeys(tmp_path / "elsewhere", scene.identity["north"], RUN_2, "north")) as keys:
-        yield keys
-
-
-def coordinator_of(scene):
-    """The coordinator's end, with what it knows of its one member."""
-    link = GridLink(None, StandingFaults())
-    readers = {"north": Reassembler(scene.hub, "north", scene.identity["north"].public)}
-    link._listener = Listener(readers, {"north": Quota("north")}, lambda name, step: None)
-    return link
-
-
-def test_answer_of_another_run_is_named_and_no_strike(scene, elsewhere, caplog):
-    """It is dropped, its member is found anew, and the question is asked again."""
-    link = coordinator_of(scene)
-    elsewhere.meet("coordinator", scene.hub.own.public)
-    answer = Envelope("north", "coordinator", "a.q", "q", b"of then").parts(elsewhere)
-    link._nodes["north"] = 7
-    link._take(grid_link._Sent(7, "north", b"what"), packed(answer))
-    assert link._listener.quotas["north"].strikes == 0
-    assert f"north is still in run {RUN_2.hex()[:16]}: stop it, or restart it" in caplog.text
-    assert link.arrivals.empty()
-    assert link._nodes == {}
-    assert link._pending["north"][1] == b"what"
-
-
-def test_member_in_another_run_is_named_at_both_ends(scene, elsewhere, caplog):
-    """A greeting of one run is answered with the other's key, which neither side takes."""
-    identity = scene.identity["hub"].public
-    sender = Reassembler(elsewhere, "coordinator", identity)
-    said = scene.link._answer(packed([(scene.hub.headers, b"")]), sender, elsewhere)
-    assert f"coordinator is still in run {RUN.hex()[:16]}" in caplog.text
-    link = coordinator_of(scene)
-    for _ in range(3):
-        link._meet(7, said)
-    assert caplog.text.count(f"north is still in run {RUN_2.hex()[:16]}") == 1
-    assert link._nodes == {}
-    assert scene.hub.of("north") is None
-    assert elsewhere.of("coordinator") is None
 
 
 def test_attack_question_again_and_again_is_held_twice(scene):
