@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from securefl.errors import InputError, StorageFullError, out_of_space
+from securefl.errors import InputError, StorageFullError, UnwrittenError, out_of_space, unwritten
 from securefl.untrusted.files import check_regular
 
 _WAIT = 60.0
@@ -117,10 +117,13 @@ class Database:
         self.rows("BEGIN IMMEDIATE")
         try:
             yield
+            self.rows("COMMIT")
         except BaseException:
-            self.rows("ROLLBACK")
+            # A disk that fails has SQLite roll back by itself, or leaves the transaction open: the
+            # next one could not begin.
+            if self._connection.in_transaction:
+                self.rows("ROLLBACK")
             raise
-        self.rows("COMMIT")
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -169,10 +172,12 @@ class Database:
         except sqlite3.OperationalError as error:
             if out_of_space(error):
                 raise StorageFullError(self.path) from None
-            raise DatabaseError(f"cannot use {self.path}: {error}") from None
+            kind = UnwrittenError if unwritten(error) else DatabaseError
+            raise kind(f"cannot use {self.path}: {error}") from None
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from None
         except OSError as error:
             if out_of_space(error):
                 raise StorageFullError(self.path) from None
-            raise DatabaseError(f"cannot use {self.path}: {error.strerror}") from None
+            kind = UnwrittenError if unwritten(error) else DatabaseError
+            raise kind(f"cannot use {self.path}: {error.strerror}") from None

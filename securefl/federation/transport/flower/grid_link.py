@@ -260,6 +260,9 @@ class GridLink:
         reader, quota = self._listener.readers[party], self._listener.quotas[party]
         try:
             note = [reader.add(headers, content) for headers, content in unpacked(data)][-1]
+        except OtherRunError as error:
+            quota.other_run(error)
+            return
         except BadPartError as error:
             quota.strike(str(error), len(data))
             return
