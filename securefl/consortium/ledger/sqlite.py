@@ -85,7 +85,7 @@ class Database:
     def __init__(
         self, path: Path, schema: str, version: int, upgrades: Mapping[int, str] | None = None
     ) -> None:
-        self.path = path
+        self.path, self._left_open = path, False
         with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -114,16 +114,23 @@ class Database:
         """
         # IMMEDIATE takes the write lock before the first read: with a deferred transaction, two
         # processes could both read the same spent budget and then both add to it.
+        self._undo()
         self.rows("BEGIN IMMEDIATE")
         try:
             yield
             self.rows("COMMIT")
         except BaseException:
-            # A disk that fails has SQLite roll back by itself, or leaves the transaction open: the
-            # next one could not begin.
-            if self._connection.in_transaction:
-                self.rows("ROLLBACK")
+            # A disk that fails has SQLite roll back by itself, or not even that can be done.
+            self._left_open = self._connection.in_transaction
+            self._undo()
             raise
+
+    def _undo(self) -> None:
+        """Roll back a transaction that failed, now or as soon as the disk lets us."""
+        if self._left_open:
+            self.rows("ROLLBACK")
+            self._left_open = False
+            self.rows("PRAGMA synchronous=FULL")
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -131,12 +138,14 @@ class Database:
 
         A fifth of a millisecond in the place of five: for records of which every round has some.
         """
+        self._undo()
         self.rows("PRAGMA synchronous=NORMAL")
         try:
             with self.transaction():
                 yield
         finally:
-            self.rows("PRAGMA synchronous=FULL")
+            if not self._left_open:  # else it is set with the rollback
+                self.rows("PRAGMA synchronous=FULL")
 
     def damaged(self, what: object) -> DatabaseError:
         """Return the error for invalid content."""

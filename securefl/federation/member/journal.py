@@ -85,7 +85,7 @@ class MemberJournal:
         Raises:
             RunDirectoryError: If it cannot be written, or is of another version.
         """
-        self._directory = directory
+        self._directory, self._left_open = directory, False
         self._key = derive_key(identity, label=LABEL, context=run)
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -268,14 +268,21 @@ class MemberJournal:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._undo()
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._database.execute("COMMIT")
         except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+            self._left_open = self._database.in_transaction
+            self._undo()
             raise
+
+    def _undo(self) -> None:
+        """Roll back a transaction that failed, now or as soon as the disk lets us."""
+        if self._left_open:
+            self._database.execute("ROLLBACK")
+            self._left_open = False
 
     def _files(self) -> set[str]:
         rows = self._database.execute(

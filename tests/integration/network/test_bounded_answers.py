@@ -333,6 +333,7 @@ def test_only_the_open_question_admits_more():
     transport._early = SimpleNamespace(admits=lambda party, answers, present: answers == "e.2.1")
     question = Question("e.1.1", b"", 0.0, 1.0, 1.0, ADMITTED)
     transport._batch = SimpleNamespace(open={"north": question})
+    transport._quotas = {name: Quota(name) for name in ("north", "south")}
     admitted = [
         transport._largest(*asked)
         for asked in (("north", "e.1.1"), ("north", "e.1.2"), ("north", ""), ("south", "e.1.1"))
@@ -373,11 +374,11 @@ def test_attack_large_useless_messages_between_useful_ones():
 
 def test_an_answer_that_is_late_is_no_flood():
     """It was asked for, and given up: it is admitted as large as it may be, and is no strike."""
-    transport = JournalledTransport.__new__(JournalledTransport)
+    transport = NatsTransport.__new__(NatsTransport)
     quota, open_ = Quota("north"), SimpleNamespace(request="e.1.1", largest=ADMITTED)
     transport._quotas, transport._batch = {"north": quota}, SimpleNamespace(open={"north": open_})
     transport._early = SimpleNamespace(admits=lambda *_: False)
-    transport._section = 1
+    transport._section, transport._sizes = 1, None
     quota.given_up("e.1.1", ADMITTED)
     transport._batch.open = {}
     assert transport._largest("north", "e.1.1") == ADMITTED
