@@ -5,6 +5,7 @@ wrong is an input and not the code. Every other exception is a bug.
 """
 
 import errno
+import sqlite3
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
@@ -47,8 +48,17 @@ class RunDirectoryError(InputError):
     wire_name: ClassVar[str] = "RunDirectoryError"
 
 
-class StorageFullError(RunDirectoryError):
-    """The disk is full; what was to be written is not, and what was there before still is."""
+class UnwrittenError(RunDirectoryError):
+    """A disk takes nothing now; what was to be written is not, and what was there before still is.
+
+    Nothing is wrong with the file: the same write may succeed later.
+    """
+
+    wire_name: ClassVar[str] = "UnwrittenError"
+
+
+class StorageFullError(UnwrittenError):
+    """The disk is full."""
 
     wire_name: ClassVar[str] = "StorageFullError"
 
@@ -110,7 +120,10 @@ def needs_extra(package: str, what: str) -> MissingExtraError:
 
 
 _NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT}
+_FAILING: Final = {errno.EFBIG, errno.EIO, errno.EROFS}
 _SQLITE_FULL: Final = 13
+_SQLITE_FAILING: Final = {5: "busy", 8: "read-only", 10: "I/O error"}
+"""By primary result code, what passes without a change to the file."""
 
 
 def out_of_space(error: BaseException) -> bool:
@@ -120,3 +133,13 @@ def out_of_space(error: BaseException) -> bool:
     return isinstance(error, StorageFullError) or (
         getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL
     )
+
+
+def unwritten(error: BaseException) -> bool:
+    """Return whether an error says that a disk takes nothing now, and nothing else is wrong."""
+    if isinstance(error, UnwrittenError) or out_of_space(error):
+        return True
+    if isinstance(error, OSError):
+        return error.errno in _FAILING
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _SQLITE_FAILING

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 
 import safetensors
 
-from securefl.errors import InputError, RunDirectoryError, StorageFullError, out_of_space
+from securefl.errors import (
+    InputError,
+    RunDirectoryError,
+    StorageFullError,
+    UnwrittenError,
+    out_of_space,
+)
 from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes, taken
 from securefl.untrusted.tensors import tensor_header
 
@@ -42,7 +48,7 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
         private: Whether its owner alone may read it.
 
     Raises:
-        RunDirectoryError: If the file cannot be written.
+        UnwrittenError: If the file cannot be written.
         StorageFullError: If the disk is full.
     """
     temporary = path.with_name(f".{path.name}.partial")
@@ -60,7 +66,7 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
             temporary.unlink(missing_ok=True)
         if out_of_space(error):
             raise StorageFullError(path) from None
-        raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
+        raise UnwrittenError(f"cannot write {path}: {error.strerror}") from None
 
 
 def refuse_taken(folder: Path) -> None:

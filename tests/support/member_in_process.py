@@ -55,8 +55,6 @@ class ProcessParty:
         self.journal = MemberJournal(self.folder, self.identity, RUN.id)
         entropy, memory = QuestionEntropy(), JournalMemory(self.journal)
         self.member = self.build(entropy, memory)
-        if self.journal.empty and hasattr(self.member, "begin_after_loss"):
-            self.member.begin_after_loss()
         fence = getattr(self.member, "fence", None) or fence_of(self.member.ledger)
         keys = RunKeys(self.folder, SigningKey(self.identity), RUN.id, self.name)
         self.outbox = Outbox()

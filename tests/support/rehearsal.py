@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -50,12 +52,28 @@ class RehearsingMember:
             folder: Has its ledger.
         """
         self.name, self._start = name, b""
+        self._made = name, identity, consortium, entropy
         self.ledger = PrivacyLedger(book_path(folder, name))
         records = RoundRecords(lambda: self.ledger, consortium.run_id.hex())
         self.fence = JournalFence(lambda: self.ledger, consortium.run_id.hex())
+        self._records = records
+        self._begin()
+
+    def _begin(self) -> None:
+        name, identity, consortium, entropy = self._made
         self.masked = MaskedMember(
-            name, identity, consortium, records, entropy, start=lambda: self._start
+            name, identity, consortium, self._records, entropy, start=lambda: self._start
         )
+
+    def anew(self) -> Self:
+        """This member with its ledger, as if it had answered nothing."""
+        again = copy(self)
+        again._start = b""
+        again._begin()
+        return again
+
+    def begin_after_loss(self) -> None:
+        """Nothing: its ledger refuses what it entered."""
 
     def close(self) -> None:
         """Close its ledger."""

@@ -58,6 +58,7 @@ ERRORS = {
     "StorageFullError",
     "TimeLimitError",
     "UndefinedEpsilonError",
+    "UnwrittenError",
     "UnsupportedEventError",
     "UnsupportedLayerError",
     "UnverifiedModelError",

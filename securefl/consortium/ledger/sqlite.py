@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from securefl.errors import InputError, StorageFullError, out_of_space
+from securefl.errors import InputError, StorageFullError, UnwrittenError, out_of_space, unwritten
 from securefl.untrusted.files import check_regular
 
 _WAIT = 60.0
@@ -85,7 +85,7 @@ class Database:
     def __init__(
         self, path: Path, schema: str, version: int, upgrades: Mapping[int, str] | None = None
     ) -> None:
-        self.path = path
+        self.path, self._left_open = path, False
         with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -114,13 +114,23 @@ class Database:
         """
         # IMMEDIATE takes the write lock before the first read: with a deferred transaction, two
         # processes could both read the same spent budget and then both add to it.
+        self._undo()
         self.rows("BEGIN IMMEDIATE")
         try:
             yield
+            self.rows("COMMIT")
         except BaseException:
-            self.rows("ROLLBACK")
+            # A disk that fails has SQLite roll back by itself, or not even that can be done.
+            self._left_open = self._connection.in_transaction
+            self._undo()
             raise
-        self.rows("COMMIT")
+
+    def _undo(self) -> None:
+        """Roll back a transaction that failed, now or as soon as the disk lets us."""
+        if self._left_open:
+            self.rows("ROLLBACK")
+            self._left_open = False
+            self.rows("PRAGMA synchronous=FULL")
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -128,12 +138,14 @@ class Database:
 
         A fifth of a millisecond in the place of five: for records of which every round has some.
         """
+        self._undo()
         self.rows("PRAGMA synchronous=NORMAL")
         try:
             with self.transaction():
                 yield
         finally:
-            self.rows("PRAGMA synchronous=FULL")
+            if not self._left_open:  # else it is set with the rollback
+                self.rows("PRAGMA synchronous=FULL")
 
     def damaged(self, what: object) -> DatabaseError:
         """Return the error for invalid content."""
@@ -169,10 +181,12 @@ class Database:
         except sqlite3.OperationalError as error:
             if out_of_space(error):
                 raise StorageFullError(self.path) from None
-            raise DatabaseError(f"cannot use {self.path}: {error}") from None
+            kind = UnwrittenError if unwritten(error) else DatabaseError
+            raise kind(f"cannot use {self.path}: {error}") from None
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from None
         except OSError as error:
             if out_of_space(error):
                 raise StorageFullError(self.path) from None
-            raise DatabaseError(f"cannot use {self.path}: {error.strerror}") from None
+            kind = UnwrittenError if unwritten(error) else DatabaseError
+            raise kind(f"cannot use {self.path}: {error.strerror}") from None

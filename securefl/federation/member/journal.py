@@ -32,6 +32,9 @@ from securefl_protocols.wire.context import labelled_digest
 LABEL = b"securefl/1/member journal"
 HEAD_LABEL = b"securefl/1/journal head"
 _SMALL = 64 << 10
+_OWN = {".sealed", ".question"}
+"""Suffixes of the files that rows name; no other part of a member uses them in this folder."""
+_QUESTIONS = "SELECT id, body, file, seed FROM questions"
 _ID = re.compile(r"([0-9a-f]{16})\.([0-9]{1,12})\.([0-9]{1,12})")
 _TABLES = """
 CREATE TABLE questions (
@@ -83,7 +86,7 @@ class MemberJournal:
         Raises:
             RunDirectoryError: If it cannot be written, or is of another version.
         """
-        self._directory = directory
+        self._directory, self._left_open = directory, False
         self._key = derive_key(identity, label=LABEL, context=run)
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -137,11 +140,15 @@ class MemberJournal:
     def add(self, question_id: str, body: bytes) -> Question:
         """Write a request, with fresh entropy for its answer; durable on return.
 
+        After an error it may be called again: what a disk that fails took after all, is returned.
+
         Raises:
-            RunDirectoryError: If its file cannot be written.
+            UnwrittenError: If its file cannot be written.
             sqlite3.Error: If its row cannot be written.
         """
         _numbers(question_id)
+        if (taken := self._newest()) is not None and taken.id == question_id:
+            return taken
         question = Question(question_id, body, os.urandom(32), self.head)
         small, name = (body, None) if len(body) <= _SMALL else (None, f"{question_id}.question")
         if name is not None:
@@ -179,26 +186,32 @@ class MemberJournal:
         Raises:
             RunDirectoryError: If the journal is of another key, or damaged.
         """
-        rows = self._database.execute(
-            "SELECT id, body, file, seed FROM questions ORDER BY place"
-        ).fetchall()
+        rows = self._database.execute(f"{_QUESTIONS} ORDER BY place").fetchall()
         before = self._database.execute("SELECT head FROM base").fetchone()[0]
-        for name, body, file, seed in rows:
-            content = read_whole(self._directory / file) if file else body
-            question = Question(name, content, self._opened(self._key, seed, name), before)
+        for row in rows:
+            question = self._read(row, before)
             before = question.head
             yield question
+
+    def _newest(self) -> Question | None:
+        """Return the last request since the snapshot; None without one."""
+        row = self._database.execute(f"{_QUESTIONS} ORDER BY place DESC LIMIT 1").fetchone()
+        return None if row is None else self._read(row, self.previous)
+
+    def _read(self, row: tuple[str, bytes, str | None, bytes], before: bytes) -> Question:
+        name, body, file, seed = row
+        content = read_whole(self._directory / file) if file else body
+        return Question(name, content, self._opened(self._key, seed, name), before)
 
     def keep(self, name: str, secret: bytes) -> None:
         """Keep a secret under a name, in the place of an earlier one."""
         key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
         write_atomically(self._directory / file, self._sealed(key, secret, name), private=True)
-        old = self._file_of(name)
         self._database.execute(
             "INSERT OR REPLACE INTO secrets VALUES (?, ?, ?)",
             (name, self._sealed(self._key, key, file), file),
         )
-        self._remove([old] if old else [])
+        self._sweep()
 
     def recall(self, name: str) -> bytes | None:
         """Return the secret under a name; None without one.
@@ -226,8 +239,7 @@ class MemberJournal:
         # it: a kill at any point leaves either the old content or the new one, whole.
         key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
         write_atomically(self._directory / file, self._sealed(key, state, "snapshot"), private=True)
-        kept = None if besides is None else self._file_of(besides)
-        old, head = [name for name in self._files() if name != kept], self.head
+        kept, head = None if besides is None else self._file_of(besides), self.head
         with self._transaction():
             self._database.execute("UPDATE base SET head = ?", (head,))
             self._database.execute("DELETE FROM questions")
@@ -239,7 +251,17 @@ class MemberJournal:
                 "INSERT INTO secrets VALUES (?, ?, ?)",
                 ("snapshot", self._sealed(self._key, key, file), file),
             )
-        self._remove(old)
+        self._sweep()
+
+    def try_room(self, size: int) -> None:
+        """Write so many bytes beside the journal, and delete them.
+
+        Raises:
+            UnwrittenError: If the disk does not take them.
+        """
+        place = self._directory / "room.sealed"  # which a sweep deletes, should a kill leave it
+        write_atomically(place, bytes(size), private=True)
+        place.unlink()
 
     def close(self) -> None:
         """Close the file."""
@@ -247,30 +269,44 @@ class MemberJournal:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._undo()
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._database.execute("COMMIT")
         except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+            self._left_open = self._database.in_transaction
+            self._undo()
             raise
 
-    def _files(self) -> list[str]:
+    def _undo(self) -> None:
+        """Roll back a transaction that failed, now or as soon as the disk lets us."""
+        if self._left_open:
+            self._database.execute("ROLLBACK")
+            self._left_open = False
+
+    def _files(self) -> set[str]:
         rows = self._database.execute(
             "SELECT file FROM questions WHERE file IS NOT NULL UNION SELECT file FROM secrets"
         )
-        return [file for (file,) in rows]
+        return {file for (file,) in rows}
 
     def _file_of(self, name: str) -> str | None:
         row = self._database.execute("SELECT file FROM secrets WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def _remove(self, files: list[str]) -> None:
-        """Delete files, and truncate the write-ahead log, which still has the deleted rows."""
+    def _sweep(self) -> None:
+        """Delete files without a row, and truncate the write-ahead log, which has deleted rows.
+
+        Also those of a write that was cut short by a kill or a failing disk: each has a name of its
+        own, and they would keep a disk full.
+        """
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        for file in files:
-            (self._directory / file).unlink(missing_ok=True)
+        named = self._files()
+        for path in self._directory.iterdir():
+            own = Path(path.name.removesuffix(".partial")).suffix in _OWN
+            if own and path.name not in named:
+                path.unlink(missing_ok=True)
 
     @staticmethod
     def _sealed(key: bytes, secret: bytes, name: str) -> bytes:

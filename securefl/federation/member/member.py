@@ -56,7 +56,7 @@ class Member:
     """A member that answers the coordinator's messages, one at a time."""
 
     def __init__(self, spec: MemberSpec, ledger: MemberLedger) -> None:
-        self.ledger = ledger
+        self.ledger, self._spec = ledger, spec
         self.directory = spec.directory
         self.config = spec.config
         self.learner = LocalProblem(spec.config, create_task(spec.config), spec.facts, spec.data)
@@ -252,6 +252,10 @@ class Member:
             raise m.MessageError("a round whose sum was unmasked is not taken back")
         self.rounds.go_back_to(self.directory, request.round)
         return m.Done()
+
+    def anew(self) -> Member:
+        """Return this member as it was built, with its ledger, as if it had answered nothing."""
+        return Member(self._spec, self.ledger)
 
     def begin_after_loss(self) -> None:
         """Without a journal, enter no round of which the ledger has a release."""

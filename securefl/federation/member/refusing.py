@@ -49,6 +49,10 @@ class RefusingMember:
         """Close its ledger."""
         self.ledger.close()
 
+    def anew(self) -> RefusingMember:
+        """Return this member: what it refused is in its ledger alone."""
+        return self
+
     def begin_after_loss(self) -> None:
         """Do nothing: it enters no round."""
 

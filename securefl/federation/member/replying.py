@@ -9,7 +9,7 @@ from collections.abc import Callable
 from securefl.consortium.ledger.data_custody import RefusedError
 from securefl.consortium.ledger.events import Refusal
 from securefl.consortium.ledger.policy import in_words
-from securefl.errors import SecureflError
+from securefl.errors import SecureflError, UnwrittenError, unwritten
 from securefl.federation import messages as m
 from securefl.federation.member.secure_client import AbortedError
 
@@ -34,6 +34,9 @@ def reply_to(message: bytes, answer: Callable[[m.Message], m.Message]) -> list[b
         blames = error.blames if isinstance(error, AbortedError) else ""
         reply = m.Failure(error=error.wire_name, text=str(error), blames=blames)
     except Exception as error:
+        if unwritten(error):
+            reply = m.Failure(error=UnwrittenError.wire_name, text="a disk takes nothing")
+            return [m.encode(reply)]
         # With the way to the error, and without its text, which may hold data.
         way = "".join(traceback.format_tb(error.__traceback__))
         _log.error("unexpected %s\n%s", type(error).__name__, way)

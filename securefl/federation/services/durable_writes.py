@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Callable
 from itertools import chain, repeat
 from typing import TypeVar
 
-from securefl.consortium.ledger.sqlite import DatabaseError
-from securefl.errors import RunDirectoryError, out_of_space
+from securefl.errors import out_of_space, unwritten
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.transport.liveness import DISK_FAILS, DISK_FULL
 
@@ -27,11 +25,16 @@ def insist(write: Callable[[], ResultT], failed: Callable[[str], None]) -> Resul
         write: Writes to the journal or the ledger.
         failed: Is given what the member does from then on, after each try that fails; not after
             the first two, since what passes within a second or two need cost no round.
+
+    Raises:
+        Exception: Whatever the write raises that no waiting changes; see `unwritten`.
     """
     for tries, pause in enumerate(chain(_PAUSES, repeat(_PAUSES[-1]))):
         try:
             return write()
-        except (RunDirectoryError, DatabaseError, sqlite3.Error) as error:
+        except Exception as error:
+            if not unwritten(error):
+                raise
             if tries >= _PATIENCE:
                 failed(DISK_FULL if out_of_space(error) else DISK_FAILS)
             _log.error("the journal cannot be written (%s); waiting", type(error).__name__)
@@ -46,11 +49,14 @@ class JournalMemory:
         replaying: See `UpdateStore`.
         newest: The name of the newest training, which outlives a snapshot: the round may be
             repeated after it, and then with the same update.
+        insist: Makes a write, and waits where the disk takes none: a training is not done again
+            because it could not be kept.
     """
 
     def __init__(self, journal: MemberJournal) -> None:
         self.replaying = False
         self.newest: str | None = None
+        self.insist: Callable[[Callable[[], None]], None] = lambda write: write()
         self._journal = journal
 
     def recall(self, name: str) -> bytes | None:
@@ -62,5 +68,5 @@ class JournalMemory:
 
     def keep(self, name: str, training: bytes) -> None:
         """See `UpdateStore.keep`."""
-        self._journal.keep(name, training)
+        self.insist(lambda: self._journal.keep(name, training))
         self.newest = name

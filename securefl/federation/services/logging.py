@@ -40,7 +40,34 @@ class JsonLines(logging.Formatter):
         return json.dumps(fields)
 
 
-class RotatedFile(RotatingFileHandler):
+class _Lossy(logging.Handler):
+    """Counts lines that cannot be written, and says how many once one can be again.
+
+    A full disk must neither end the run by its log nor fill what is left with tracebacks.
+    """
+
+    _lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as in the library
+        """Count a line that cannot be written."""
+        del record
+        self._lost += 1
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; after one that could be written, how many could not before it."""
+        before = self._lost
+        super().emit(record)
+        if before and self._lost == before:
+            self._lost = 0
+            text = f"{before} lines of this log could not be written, and are lost"
+            super().emit(logging.LogRecord(_OWN, logging.WARNING, "", 0, text, None, None))
+
+
+class LossyStream(_Lossy, logging.StreamHandler[TextIO]):
+    """A stream of log lines."""
+
+
+class RotatedFile(_Lossy, RotatingFileHandler):
     """A log file of bounded size, readable by its owner alone, and a bounded number of older ones.
 
     Each file begins with a line that says how long it is kept.
@@ -79,14 +106,10 @@ class RotatedFile(RotatingFileHandler):
         self.stream.write(self.format(record) + self.terminator)
         self.stream.flush()
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as above
-        """Drop a line that cannot be written: a full disk must not end the run by its log."""
-        del record
-
 
 def log_to(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Write the logs of this program, and the warnings of others, to a stream."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = LossyStream(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     _log_by(handler, level)
 

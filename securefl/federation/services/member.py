@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from securefl.consortium.agreement.versions import remember
 from securefl.consortium.ledger.journal_fence import fence_of
@@ -117,9 +117,6 @@ def _present(
         member = build(context, paths, place, entropy, memory)
         built.append(member)
         with closing(member):
-            # A lost disk looks like a new member, but the ledger may have releases of this run.
-            if journal.empty:
-                member.begin_after_loss()
             presence = present.result()
             end = MemberEnd(
                 name=context.name,
@@ -132,10 +129,11 @@ def _present(
                 fence=fence_of(member.ledger),
                 watch=watch,
             )
-            MemberProcess(end, member, presence).serve()
+            process = MemberProcess(end, member, presence)
+            process.serve()
             presence.leaving.set()
             # After the release: no other party waits for the training without the federation.
-            return own_figures(context, member)
+            return own_figures(context, cast("Member | RefusingMember", process.member))
 
 
 def _budget(

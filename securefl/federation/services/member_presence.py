@@ -22,6 +22,7 @@ from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.flower.socket_link import SocketLink
 from securefl.federation.transport.journalled import COORDINATOR_NAME, Run
 from securefl.federation.transport.link import Link, Opening
+from securefl.federation.transport.liveness import TROUBLES
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
 from securefl.federation.transport.nats.coordinator_watch import CoordinatorWatch
@@ -92,7 +93,11 @@ class Presence:
     def _until_next_beat(self) -> float:
         """Return the seconds to the next heartbeat."""
         # Heartbeats announce our key, and nothing can be sent to us before: the first ones hurry.
-        return _FIRST_BEATS if self.keys.of(COORDINATOR_NAME) is None else BEAT_SECONDS
+        # So do those that say that the disk is full: until it is heard that there is room again,
+        # each question is given up at once.
+        troubled = self.step.encode() in TROUBLES
+        unmet = self.keys.of(COORDINATOR_NAME) is None
+        return _FIRST_BEATS if unmet or troubled else BEAT_SECONDS
 
     def said(self) -> Part:
         """Return a heartbeat: our key of the run, and our activity, sealed for the coordinator."""

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import msgpack
 
 from securefl.consortium.ledger.journal_fence import JournalFence
-from securefl.errors import SecureflError, StorageFullError
+from securefl.errors import SecureflError, StorageFullError, UnwrittenError, unwritten
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
@@ -21,7 +21,6 @@ from securefl.federation.services.member_presence import Presence
 from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.journalled import COORDINATOR_NAME, Run
 from securefl.federation.transport.link import Link
-from securefl.federation.transport.liveness import DISK_FULL
 from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.consumer import Arrival
@@ -32,7 +31,11 @@ from securefl.untrusted.text import one_line
 from securefl_protocols.primitives.entropy import DeterministicEntropy
 
 ResultT = TypeVar("ResultT")
+_BEGINNING = "beginning"
+"""The name of the state that a member began with, until there is a snapshot."""
 _log = logging.getLogger(__name__)
+_ROOM = 1 << 20
+"""Bytes that a disk has to take before an answer is tried again; behind it, some models."""
 
 
 class QuestionEntropy:
@@ -69,6 +72,12 @@ class DurableMember(Protocol):
     def restore(self, state: bytes) -> None:
         """Take up a `state`."""
 
+    def begin_after_loss(self) -> None:
+        """Enter no round that the ledger knows: the journal is new, and the member may not be."""
+
+    def anew(self) -> DurableMember:
+        """Return this member as it was built, with its ledger, as if it had answered nothing."""
+
 
 @dataclass(frozen=True)
 class MemberEnd:
@@ -104,7 +113,12 @@ def _reason_in(release: bytes) -> str:
 
 
 class MemberProcess:
-    """The loop that answers requests one at a time, each once, until the member is released."""
+    """The loop that answers requests one at a time, each once, until the member is released.
+
+    A disk that takes nothing in the middle of an answer is to the member what a kill at that moment
+    is: it goes back to what its journal has, and answers again once it can write. Otherwise its
+    memory would be ahead of its journal, and a restart would find another member.
+    """
 
     def __init__(
         self, end: MemberEnd, member: DurableMember, presence: Presence | None = None
@@ -119,18 +133,35 @@ class MemberProcess:
         Raises:
             RunDirectoryError: If the journal is damaged or of another key.
             StaleStateError: If it is an old copy of the journal, or of the ledger.
+            UnwrittenError: If the disk takes nothing.
         """
+        self._end, self._member, self._again = end, member, False
+        self._presence = presence or Presence(end.name, end.keys, end.run, end.link, end.watch)
+        end.memory.insist = self._insist
         if end.journal.empty:
             end.fence.adopt(end.journal.head)
+            # Kept, as a restart before the first snapshot finds a journal that is not empty.
+            member.begin_after_loss()
+            end.journal.keep(_BEGINNING, member.state())
+        self._recover(member)
+
+    @property
+    def member(self) -> DurableMember:
+        """The member, which is another object after each disk that failed."""
+        return self._member
+
+    def _recover(self, member: DurableMember) -> None:
+        """Bring a member that has answered nothing to where the journal is."""
+        end, self._member = self._end, member
         end.fence.advance(end.journal.previous, end.journal.head)
-        self._end, self._member = end, member
         self._last: Envelope | None = None
         self._released, self._stopped = False, ""
-        self._presence = presence or Presence(end.name, end.keys, end.run, end.link, end.watch)
         self._models = Models(member.following)
-        kept = end.journal.recall("snapshot")
-        if kept is not None:
+        end.memory.newest = None
+        if (kept := end.journal.recall("snapshot")) is not None:
             self._restore(kept)
+        elif (begun := end.journal.recall(_BEGINNING)) is not None:
+            member.restore(begun)
         self._replay(list(end.journal.questions()))
 
     def _replay(self, questions: list[Question]) -> None:
@@ -212,8 +243,26 @@ class MemberProcess:
         # Acknowledged once it is in the journal, and before it is answered: a kill after this line
         # repeats the answer from the journal, with the same entropy.
         arrival.acknowledge()
-        self._last = self._answer(question)
+        try:
+            self._last = self._answer(question)
+        except Exception as error:
+            if not unwritten(error):
+                raise
+            _log.warning("the disk took nothing in the middle of an answer: %s", error)
+            self._insist(lambda: self._answer_again(len(body)))
+        assert self._last is not None
         self._send(self._last)
+
+    def _answer_again(self, size: int) -> None:
+        """Go back to what the journal has, and answer its last request, of so many bytes, again."""
+        # A private round is charged before it is trained: with no room for what it writes then,
+        # each try would be charged.
+        self._end.journal.try_room(_ROOM + 4 * size)
+        self._again = True
+        try:
+            self._recover(self._member.anew())
+        finally:
+            self._again = False
 
     def _insist(self, write: Callable[[], ResultT]) -> ResultT:
         """Write to journal or ledger; wait while the disk is full, and answer nothing meanwhile.
@@ -236,7 +285,8 @@ class MemberProcess:
         if step in {"save", "leave"} and kind_of(reply) == "done":
             self._keep(question, reply)
         self._presence.step = "waiting"
-        self._end.watch.answered(question.body, reply)
+        if not (self._again and self._end.memory.replaying):  # known already
+            self._end.watch.answered(question.body, reply)
         return self._note(question.id, reply)
 
     def _now(self, step: str) -> None:
@@ -267,6 +317,9 @@ class MemberProcess:
         """Return the member's reply; of an error, only its class and an id in our own log.
 
         The text of an error may hold data, and the coordinator is another party.
+
+        Raises:
+            UnwrittenError: If the disk took nothing: that is no answer.
         """
         try:
             body = self._models.whole(question.body)
@@ -276,6 +329,8 @@ class MemberProcess:
         except m.MessageError as error:
             return self._failure(question.id, error.wire_name, str(error))
         except Exception as error:
+            if unwritten(error):
+                raise
             # A bug of this member must not end the run of the others.
             return self._failure(question.id, INTERNAL_ERROR, where(error))
         if kind_of(reply) != "failure":
@@ -283,7 +338,9 @@ class MemberProcess:
         failure = m.decode(reply)
         assert isinstance(failure, m.Failure)
         if failure.error == StorageFullError.wire_name:
-            self._end.watch.step(DISK_FULL)
+            raise StorageFullError("what this member has to keep")
+        if failure.error == UnwrittenError.wire_name:
+            raise UnwrittenError(failure.text)
         return self._failure(question.id, failure.error, failure.text, failure.blames)
 
     def _failure(self, question: str, error: str, text: str, blames: str = "") -> bytes:

@@ -129,7 +129,8 @@ class JournalledTransport(ABC):
             return question.largest
         # Its question comes again: as large as any may be, since it is not known which it is.
         early = self._early.admits(party, answers, self._section)
-        return self._sizes.most() if early else SMALL_ANSWER
+        late = self._quotas[party].awaited(answers)
+        return self._sizes.most() if early else max(late, SMALL_ANSWER)
 
     def readmit(self, party: str) -> bool:
         """Hear a member again that is cut off, and return whether it was."""
@@ -269,7 +270,8 @@ class JournalledTransport(ABC):
         for party, reason in late.items():
             _log.warning("%s: %s; the round goes on without it", party, reason)
             quota = self._quotas[party]
-            quota.given_up(self._batch.open[party].largest)
+            question = self._batch.open[party]
+            quota.given_up(question.request, question.largest)
             self._withdraw(party)
             self.watch.gone(party, reason, cut_off=bool(quota.reason))
         events = [Event(party, self._batch.open[party].request, None) for party in late]
@@ -296,6 +298,8 @@ class JournalledTransport(ABC):
             if question is not None and note.answers == question.request:
                 notes[note.sender] = note
                 self._quotas[note.sender].used()
+            elif self._quotas[note.sender].late(note.answers):
+                self.watch.spoke(note.sender)
             else:
                 why = f"{note.sender} answered what it was not asked"
                 self._quotas[note.sender].strike(why, len(note.body))

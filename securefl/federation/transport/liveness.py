@@ -43,6 +43,11 @@ class LivenessTracker:
         self._missed.pop(party, None)
         self._away.discard(party)
 
+    def spoke(self, party: str) -> None:
+        """Note an answer that came after it was given up: the member is there, and can write."""
+        self._heard[token(party)] = time.monotonic()
+        self._troubles.pop(token(party), None)
+
     def gone(self, party: str, reason: str = "", *, cut_off: bool = False) -> None:
         """Note that the round goes on without the member, why, and whether it is for good."""
         del reason, cut_off

@@ -333,6 +333,7 @@ def test_only_the_open_question_admits_more():
     transport._early = SimpleNamespace(admits=lambda party, answers, present: answers == "e.2.1")
     question = Question("e.1.1", b"", 0.0, 1.0, 1.0, ADMITTED)
     transport._batch = SimpleNamespace(open={"north": question})
+    transport._quotas = {name: Quota(name) for name in ("north", "south")}
     admitted = [
         transport._largest(*asked)
         for asked in (("north", "e.1.1"), ("north", "e.1.2"), ("north", ""), ("south", "e.1.1"))
@@ -372,13 +373,28 @@ def test_attack_large_useless_messages_between_useful_ones():
 
 
 def test_an_answer_that_is_late_is_no_flood():
-    """It was asked for, and given up: so many bytes may still come."""
+    """It was asked for, and given up: it is admitted as large as it may be, and is no strike."""
+    transport = NatsTransport.__new__(NatsTransport)
+    quota, open_ = Quota("north"), SimpleNamespace(request="e.1.1", largest=ADMITTED)
+    transport._quotas, transport._batch = {"north": quota}, SimpleNamespace(open={"north": open_})
+    transport._early = SimpleNamespace(admits=lambda *_: False)
+    transport._section, transport._sizes = 1, None
+    quota.given_up("e.1.1", ADMITTED)
+    transport._batch.open = {}
+    assert transport._largest("north", "e.1.1") == ADMITTED
+    assert transport._largest("north", "e.1.2") == SMALL_ANSWER
+    assert [quota.late("e.1.1") for _ in range(2)] == [True, False]
+
+
+def test_attack_bytes_in_the_place_of_answers_given_up():
+    """Each question that was not answered let the member waste as much as its answer had."""
     quota = Quota("north")
-    for _ in range(8):
-        quota.given_up(MOST_WASTED)
-        quota.strike("it is late", MOST_WASTED)
-        quota.used()
-    assert not quota.reason
+    for number in range(100):
+        quota.given_up(f"e.1.{number}", MOST_WASTED)
+    quota.strike("junk", MOST_WASTED + 1)
+    assert "north is cut off" in quota.reason
+    assert not quota.late("e.1.0")  # a bounded number is remembered
+    assert quota.late("e.1.99")
 
 
 def test_a_member_that_is_cut_off_comes_back(keys, pauses, caplog):

@@ -112,6 +112,9 @@ class Broken:
     def following(self):
         return None
 
+    def begin_after_loss(self):
+        pass
+
     restore = state
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 def stored(folder: Path) -> int:
     """Return the bytes of all files below a folder, as their sizes say."""
-    return sum(size(path) for path in folder.rglob("*"))
+    found = 0
+    for place, _, names in os.walk(folder):  # which passes over folders that are gone meanwhile
+        found += sum(size(Path(place) / name) for name in names)
+    return found
 
 
 def stored_by_kind(folder: Path) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +23,9 @@ MOST_WASTED = 64 << 20
 ones, a member could have large useless ones carried between them all the time."""
 _FIRST_SECONDS, _LAST_SECONDS = 600.0, 86400.0
 """How long a member is cut off the first time; each further time twice as long, a day at most."""
+_MOST_GIVEN_UP: Final = 64
+"""Questions of one sender whose late answers are known; older ones are strikes again."""
+_UNKNOWN: Final = ""
 _MOST_RUNS: Final = 8
 """Other runs of a sender that are named in the log; it could announce one after another."""
 
@@ -49,6 +53,8 @@ class Quota:
     _until: float = 0.0
     _seconds: float = _FIRST_SECONDS
     _runs: set[bytes] = field(default_factory=set)
+    _given_up: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _newest: tuple[str, int] = ("", 0)
 
     @property
     def reason(self) -> str:
@@ -100,13 +106,29 @@ class Quota:
             self._runs.add(error.run)
             _log.warning("%s", error)
 
+    def awaited(self, question: str) -> int:
+        """Return the most bytes of a late answer; 0 where the question is not the newest such."""
+        # By the connection's thread, before a part is opened.
+        newest, size = self._newest
+        return size if question == newest else 0
+
     def used(self) -> None:
         """Clear the count: a message was of use. The bytes stay counted."""
         self.strikes = 0
 
-    def given_up(self, size: int) -> None:
-        """Note that an answer of so many bytes may still come, and is of no use then."""
-        self.wasted -= size
+    def given_up(self, question: str, size: int) -> None:
+        """Note that an answer of so many bytes may still come, once, and is of no use then."""
+        self._given_up[question], self._newest = None, (question, size)
+        if len(self._given_up) > _MOST_GIVEN_UP:
+            self._given_up.popitem(last=False)
+
+    def late(self, question: str) -> bool:
+        """Return whether an answer to this question was given up, and none has come since.
+
+        It was asked for, and is no strike. Nothing is counted ahead for answers that do not come,
+        in the place of which a member could send as many bytes of its own choice.
+        """
+        return self._given_up.pop(question, _UNKNOWN) is None
 
     def begin_round(self) -> None:
         """Clear the bytes: another round begins."""

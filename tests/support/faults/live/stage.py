@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from securefl.federation.transport.nats.broker_config import write_broker_config
 from securefl.federation.transport.nats.dev_broker import Broker
 from support.brokers import free_port
 from support.consortium_processes import Village, found
+from support.faults.live.copies import copy_living
 from support.faults.live.line import BadLine
 from support.faults.live.processes import QUICK, live_coordinator, live_member
 from support.faults.measures import descriptors, resident, size, stored
@@ -191,7 +191,7 @@ class LiveStage:
     def copy_state(self, name: str, number: int) -> Path:
         """Return a copy of a member's state folder."""
         copy = self.village.folder / name / f"copy-{number}"
-        shutil.copytree(self.state(name), copy, dirs_exist_ok=True)
+        copy_living(self.state(name), copy)
         return copy
 
     def done(self) -> int:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from securefl.consortium.ledger.round_records import StaleStateError
-from securefl.errors import RunDirectoryError
+from securefl.errors import StorageFullError
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.runs.folder_lock import locked
 from securefl.federation.services.member_presence import BEAT_SECONDS
@@ -79,7 +79,7 @@ class VirtualMember:
             parts = {"journal": journal, "fence": inner.fence, "ledger": inner.ledger, "link": link}
             for part, names in _DURABLE.items():
                 self.doom.follow(parts[part], names)
-            self.doom.fill(journal, "add", lambda: RunDirectoryError("no space left on device"))
+            self.doom.fill(journal, "add", lambda: StorageFullError("the journal"))
             end = MemberEnd(name, keys, scene.run, link, journal, entropy, memory, inner.fence)
             self.process = MemberProcess(end, inner)
             self._stack = stack = opening.pop_all()

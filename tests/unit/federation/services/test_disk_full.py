@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from securefl.errors import RunDirectoryError, StorageFullError, out_of_space
+from securefl.errors import StorageFullError, UnwrittenError, out_of_space
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.services.durable_writes import insist
 from securefl.federation.services.member_status import MemberStatusFile
@@ -75,7 +75,7 @@ def test_a_file_on_a_full_disk_is_old_or_new(tmp_path, no_space):
 
 @pytest.mark.parametrize(
     ("error", "step"),
-    [(StorageFullError("journal"), DISK_FULL), (RunDirectoryError("read-only"), DISK_FAILS)],
+    [(StorageFullError("journal"), DISK_FULL), (UnwrittenError("read-only"), DISK_FAILS)],
 )
 def test_a_member_says_why_it_cannot_write(error, step, monkeypatch):
     """After its third try in two seconds, and it waits no longer than five between two tries."""
