@@ -70,7 +70,7 @@ class _Connection:
     def __init__(self, inner: sqlite3.Connection, disk: FailingDisk) -> None:
         self._inner, self._disk = inner, disk
 
-    def execute(self, statement: str, *values: Any) -> Any:  # noqa: ANN401 - as in the library
+    def execute(self, statement: str, *values: Any) -> Any:
         """Execute a statement; one that writes counts."""
         if statement.startswith(_READS):
             return self._inner.execute(statement, *values)
@@ -79,7 +79,7 @@ class _Connection:
             lambda: self._inner.execute(statement, *values), _full, whole=never_half
         )
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
 

@@ -55,6 +55,15 @@ class LivePlay:
         Raises:
             AssertionError: If a sum is wrong, or a round does not end.
         """
+        try:
+            return self._run()
+        except Exception as error:
+            # Printed, and kept beside the logs: else nothing says which of all that goes wrong here
+            # ended the play.
+            self.stage.keep_end(error)
+            raise
+
+    def _run(self) -> PlayedLive:
         stage = self.stage
         stage.start_all()
         done, since = 0, time.monotonic()
