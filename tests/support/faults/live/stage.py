@@ -212,8 +212,8 @@ class LiveStage:
             time.sleep(0.02)
         return time.monotonic() - began
 
-    def keep_end(self, error: Exception) -> None:
-        """Print and keep why the play ended, and what is left of each process."""
+    def keep_end(self, error: Exception) -> str:
+        """Keep why the play ended and what is left of each process, and return it."""
         codes = {party: process.exitcode for party, process in self.processes.items()}
         said = [
             f"after {self.done()} of {self.rounds} rounds: {type(error).__name__}: {error}",
@@ -222,7 +222,7 @@ class LiveStage:
         ]
         text = "\n".join(said)
         (self.village.folder / "ended.txt").write_text(text, encoding="utf-8")
-        print(text)
+        return text
 
     def tail(self, name: str) -> str:
         """Return the end of a party's log."""
