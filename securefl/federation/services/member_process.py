@@ -16,8 +16,7 @@ from securefl.errors import SecureflError, StorageFullError, UnwrittenError, unw
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
-from securefl.federation.services.durable_member import DurableMember
-from securefl.federation.services.durable_writes import JournalMemory, insist
+from securefl.federation.services.durable_writes import DurableMember, JournalMemory, insist
 from securefl.federation.services.member_presence import Presence
 from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.journalled import COORDINATOR_NAME, Run
