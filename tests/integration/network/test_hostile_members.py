@@ -33,8 +33,8 @@ from securefl.federation.transport.nats.heartbeats import Heartbeats  # noqa: E4
 from securefl.federation.transport.nats.part_errors import BadPartError  # noqa: E402
 from securefl.federation.transport.nats.quota import MOST_STRIKES, Quota  # noqa: E402
 from securefl.federation.transport.nats.transport import NatsTransport  # noqa: E402
-from securefl.federation.transport.session_keys import RunKeys
-from securefl_protocols.primitives.signing import SigningKey
+from securefl.federation.transport.session_keys import RunKeys  # noqa: E402
+from securefl_protocols.primitives.signing import SigningKey  # noqa: E402
 from support.broker_world import World, declared  # noqa: E402
 
 CRAFTED = {
