@@ -36,11 +36,11 @@ def reply_to(message: bytes, answer: Callable[[m.Message], m.Message]) -> list[b
     except Exception as error:
         if unwritten(error):
             reply = m.Failure(error=UnwrittenError.wire_name, text="a disk takes nothing")
-            return [m.encode(reply)]
-        # With the way to the error, and without its text, which may hold data.
-        way = "".join(traceback.format_tb(error.__traceback__))
-        _log.error("unexpected %s\n%s", type(error).__name__, way)
-        reply = m.Failure(error=INTERNAL_ERROR, text=where(error))
+        else:
+            # With the way to the error, and without its text, which may hold data.
+            way = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("unexpected %s\n%s", type(error).__name__, way)
+            reply = m.Failure(error=INTERNAL_ERROR, text=where(error))
     return [m.encode(reply)]
 
 

@@ -1,12 +1,12 @@
-"""What a member writes before it answers: trainings, and writes that it insists on."""
+"""A member that outlives kills and full disks: what it has to do, and what it writes first."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain, repeat
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from securefl.errors import out_of_space, unwritten
 from securefl.federation.member.journal import MemberJournal
@@ -16,6 +16,28 @@ ResultT = TypeVar("ResultT")
 _log = logging.getLogger(__name__)
 _PAUSES = (0.5, 1.0, 2.0, 5.0)
 _PATIENCE = 2
+
+
+class DurableMember(Protocol):
+    """A party that can be restored from the state that it returned."""
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """Return the reply to one message."""
+
+    def following(self) -> bytes | None:
+        """Return the model that follows from the last sum, as it travels."""
+
+    def state(self) -> bytes:
+        """Return what it needs between two rounds."""
+
+    def restore(self, state: bytes) -> None:
+        """Take up a `state`."""
+
+    def begin_after_loss(self) -> None:
+        """Enter no round that the ledger knows: the journal is new, and the member may not be."""
+
+    def anew(self) -> DurableMember:
+        """Return this member as it was built, with its ledger, as if it had answered nothing."""
 
 
 def insist(write: Callable[[], ResultT], failed: Callable[[str], None]) -> ResultT:

@@ -59,7 +59,7 @@ class _Lossy(logging.Handler):
         super().emit(record)
         if before and self._lost == before:
             self._lost = 0
-            text = f"{before} lines of this log could not be written, and are lost"
+            text = f"{before} lines of this log could not be written, and may be missing"
             super().emit(logging.LogRecord(_OWN, logging.WARNING, "", 0, text, None, None))
 
 

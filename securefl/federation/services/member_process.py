@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgpack
 
@@ -16,7 +16,7 @@ from securefl.errors import SecureflError, StorageFullError, UnwrittenError, unw
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
-from securefl.federation.services.durable_writes import JournalMemory, insist
+from securefl.federation.services.durable_writes import DurableMember, JournalMemory, insist
 from securefl.federation.services.member_presence import Presence
 from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.journalled import COORDINATOR_NAME, Run
@@ -55,28 +55,6 @@ class QuestionEntropy:
     def __call__(self, length: int) -> bytes:
         """Return the next bytes."""
         return self._stream(length)
-
-
-class DurableMember(Protocol):
-    """A party that can be restored from the state that it returned."""
-
-    def handle(self, message: bytes) -> Sequence[bytes]:
-        """Return the reply to one message."""
-
-    def following(self) -> bytes | None:
-        """Return the model that follows from the last sum, as it travels."""
-
-    def state(self) -> bytes:
-        """Return what it needs between two rounds."""
-
-    def restore(self, state: bytes) -> None:
-        """Take up a `state`."""
-
-    def begin_after_loss(self) -> None:
-        """Enter no round that the ledger knows: the journal is new, and the member may not be."""
-
-    def anew(self) -> DurableMember:
-        """Return this member as it was built, with its ledger, as if it had answered nothing."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,10 @@ class RunKeys:
                 rows = self._database.execute("SELECT name, public FROM others").fetchall()
         except (OSError, sqlite3.Error) as error:
             raise RunDirectoryError(f"{self._file} cannot be used: {error}") from None
-        self._others: dict[str, bytes] = dict(rows)
+        # An earlier version kept keys under which nothing can be sealed: sealing would end us.
+        self._others: dict[str, bytes] = {
+            name: public for name, public in rows if self._usable(public)
+        }
         signature = identity.sign(ANNOUNCEMENT_LABEL, announcement(run, name, self.own.public))
         self.headers = {
             KEY_HEADER: self.own.public.hex(),
@@ -130,6 +133,13 @@ class RunKeys:
         self.own.shared_secret(public)
         self._database.execute("INSERT OR REPLACE INTO others VALUES (?, ?)", (other, public))
         self._others[other] = public
+
+    def _usable(self, public: bytes) -> bool:
+        try:
+            self.own.shared_secret(public)
+        except RemoteProtocolError:
+            return False
+        return True
 
     def erase(self) -> None:
         """Erase our key: from here on, our identity key does not open the run's messages either."""

@@ -12,14 +12,13 @@ import pytest
 
 from securefl.federation import messages as m
 from securefl.federation.aggregation.session_parameters import encode_update
-from support.faults.failing_disk import Waiting, on_failing_disk
+from support.faults.failing_disk import WAYS, Waiting, on_failing_disk
 from support.masked_federation import DIMENSION, MaskedFederation
 from support.member_in_process import rehearsing
 from support.rehearsal import rehearsed_change
 
 VICTIM = "retailer-1"
 ROUNDS = 2
-WAYS = {"before": {}, "after": {"done": True}, "until the next round": {"stays": True}}
 
 
 @dataclasses.dataclass

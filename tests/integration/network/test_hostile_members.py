@@ -33,6 +33,8 @@ from securefl.federation.transport.nats.heartbeats import Heartbeats  # noqa: E4
 from securefl.federation.transport.nats.part_errors import BadPartError  # noqa: E402
 from securefl.federation.transport.nats.quota import MOST_STRIKES, Quota  # noqa: E402
 from securefl.federation.transport.nats.transport import NatsTransport  # noqa: E402
+from securefl.federation.transport.session_keys import RunKeys  # noqa: E402
+from securefl_protocols.primitives.signing import SigningKey  # noqa: E402
 from support.broker_world import World, declared  # noqa: E402
 
 CRAFTED = {
@@ -391,6 +393,15 @@ def test_attack_one_key_after_another_is_refused():
         sender.meet(b"another")
     assert met == {"south": bytes([MOST_KEYS - 1])}
     sender.meet(met["south"])
+
+
+def test_attack_key_that_an_earlier_version_kept(tmp_path):
+    """Nothing can be sealed under it, and it was checked by nobody: each start ended with it."""
+    for _ in range(2):
+        keys = RunKeys(tmp_path, SigningKey(bytes(range(32))), bytes(32), "coordinator")
+        assert keys.of("south") is None
+        keys._database.execute("INSERT OR REPLACE INTO others VALUES ('south', ?)", (bytes(32),))
+        keys.close()
 
 
 def test_attack_member_lacks_a_model_without_end():

@@ -1,12 +1,17 @@
 """Whatever a coordinator has saved or restarted in between, a round's sums have one input each."""
 
+import shutil
+from itertools import count
+
 import numpy as np
 import pytest
 
 from securefl.config.load import load_config
+from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import SecureAggregator
+from securefl.federation.member.answers import Phase
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare
@@ -16,6 +21,7 @@ from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.vectors import model_digest
 from securefl_protocols.wire.messages import RoundSum
+from support.faults.failing_disk import WAYS, Waiting, on_failing_disk
 from support.masked_federation import Wire
 from support.member_in_process import EPOCH, training
 from support.small_runs import SMALL_RATINGS
@@ -97,6 +103,56 @@ def test_round_saved_in_its_middle_has_one_sum(world, monkeypatch):
     assert second.survivors == world.names
     tail = second.terms.encoding.tail
     assert np.array_equal(sums[0][:-tail], coordinates(second))
+
+
+def test_member_that_lost_its_disk_is_restarted(world):
+    """Before its first snapshot: it went back to before the start, and refused all questions."""
+    world.sum()
+    world.victim.stop()
+    shutil.rmtree(world.victim.folder)
+    world.victim.start()
+    earliest = world.victim.member.masked.earliest
+    assert earliest == 2
+    world.victim.say(m.BaselineRequest(split="test"))
+    world.victim.restart()
+    assert world.victim.member.masked.earliest == earliest
+    assert world.victim.member._gate.phase is Phase.IN_ROUNDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_disk_of_a_training_member_fails(tmp_path, prepared, monkeypatch, way):
+    """At each third write of a round and its end: it is the same after a restart, and trains once.
+
+    Half a minute of CPU each.
+    """
+    for at in count(1, 3):
+        made = World(tmp_path / str(at), prepared)
+        with on_failing_disk(made.victim, monkeypatch) as disk:
+            waiting = Waiting(made.victim, disk)
+            made.wire.members[made.victim.name] = waiting
+            disk.fail(at, **WAYS[way])
+            result = made.sum()
+            assert set(result.survivors) >= set(made.names[1:])
+            for name in made.names:
+                made.wire.members[name].handle(m.encode(m.Save(round=1)))
+            failed = disk.failed
+            disk.free()
+            waiting.end()
+            before = made.victim.process.member.state()
+            assert releases_of(made.victim) == 1
+            made.victim.restart()
+            assert made.victim.process.member.state() == before
+        for party in made.parties.values():
+            party.close()
+        if not failed:
+            assert at > 30
+            return
+
+
+def releases_of(party):
+    ledger = party.member.ledger
+    return sum(read_entry(data).entry.event.kind == "release" for data in ledger.entries(0))
 
 
 def test_another_update_of_a_round_is_not_masked(world, monkeypatch):

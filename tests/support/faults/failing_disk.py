@@ -13,8 +13,11 @@ from securefl.errors import StorageFullError
 from securefl.federation import messages as m
 from securefl.federation.member import journal as journals
 from securefl.federation.services import durable_writes
+from securefl.ml import tensor_io
 
 ResultT = TypeVar("ResultT")
+WAYS = {"before": {}, "after": {"done": True}, "until the next round": {"stays": True}}
+"""How a write fails: once, before or after it was done; or it and all that follow."""
 _READS = ("SELECT", "PRAGMA synchronous")
 
 
@@ -101,16 +104,18 @@ def on_failing_disk(party, monkeypatch):
         ledger._connection = _Connection(ledger._connection, disk)
 
     honest = journals.write_atomically
+    own = {party.folder, getattr(party.member, "directory", party.folder)}
 
     def write(path, content, *, private=False):
-        if path.parent != party.folder:
+        if path.parent not in own:
             return honest(path, content, private=private)
         return disk.write(
             lambda: honest(path, content, private=private), lambda: StorageFullError(path)
         )
 
     with monkeypatch.context() as patch:
-        patch.setattr(journals, "write_atomically", write)
+        for module in (journals, tensor_io):
+            patch.setattr(module, "write_atomically", write)
         patch.setattr(durable_writes, "time", SimpleNamespace(sleep=disk.sleep))
         disk.put = put
         put()

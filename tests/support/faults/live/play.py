@@ -53,8 +53,15 @@ class LivePlay:
         """Play all rounds.
 
         Raises:
-            AssertionError: If a sum is wrong, or a round does not end.
+            AssertionError: If a sum is wrong, or a round does not end; with what the parties said.
         """
+        try:
+            return self._run()
+        except Exception as error:
+            # Else nothing says which of all that goes wrong here ended the play.
+            raise AssertionError(self.stage.keep_end(error)) from error
+
+    def _run(self) -> PlayedLive:
         stage = self.stage
         stage.start_all()
         done, since = 0, time.monotonic()

@@ -212,6 +212,18 @@ class LiveStage:
             time.sleep(0.02)
         return time.monotonic() - began
 
+    def keep_end(self, error: Exception) -> str:
+        """Keep why the play ended and what is left of each process, and return it."""
+        codes = {party: process.exitcode for party, process in self.processes.items()}
+        said = [
+            f"after {self.done()} of {self.rounds} rounds: {type(error).__name__}: {error}",
+            f"exit codes: {codes}",
+            *(f"{party}: {self.tail(party)}" for party in (*self.village.names, "hub")),
+        ]
+        text = "\n".join(said)
+        (self.village.folder / "ended.txt").write_text(text, encoding="utf-8")
+        return text
+
     def tail(self, name: str) -> str:
         """Return the end of a party's log."""
         path = self.village.folder / f"{name}.log"

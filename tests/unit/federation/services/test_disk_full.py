@@ -2,15 +2,17 @@
 
 import errno
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
 from securefl.errors import StorageFullError, UnwrittenError, out_of_space
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.services.durable_writes import insist
+from securefl.federation.services.member_presence import BEAT_SECONDS, Presence
 from securefl.federation.services.member_status import MemberStatusFile
 from securefl.federation.transport.faults import StandingFaults
-from securefl.federation.transport.liveness import DISK_FAILS, DISK_FULL
+from securefl.federation.transport.liveness import DISK_FAILS, DISK_FULL, LivenessTracker
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.tensor_io import write_atomically
@@ -91,6 +93,27 @@ def test_a_member_says_why_it_cannot_write(error, step, monkeypatch):
     assert said == [step] * 4
     assert sum(pauses[:2]) < 2
     assert max(pauses) == 5.0
+
+
+def test_room_again_is_said_at_once():
+    """Until it is heard, each question is given up as soon as it is asked."""
+    keys = SimpleNamespace(of=lambda name: b"key")
+    presence = Presence("north", keys, None, None)
+    pauses = []
+    for step in ("waiting", DISK_FULL, DISK_FAILS):
+        presence.step = step
+        pauses.append(presence._until_next_beat())
+    assert pauses[0] == BEAT_SECONDS
+    assert pauses[1] == pauses[2] < 0.5
+
+
+def test_an_answer_after_all_ends_a_trouble():
+    watch = LivenessTracker()
+    watch.heard("north", DISK_FULL.encode())
+    watch.gone("north", "its disk is full")
+    assert watch.trouble("north")
+    watch.spoke("north")
+    assert watch.trouble("north") == ""
 
 
 def test_a_members_journal_on_a_full_disk_says_so(tmp_path):

@@ -1,13 +1,14 @@
 """Logs: JSON lines in files of bounded size and number, for their owner alone."""
 
 import errno
+import io
 import json
 import logging
 
 import pytest
 
 from securefl.errors import RunDirectoryError
-from securefl.federation.services.logging import RotatedFile, log_to_file
+from securefl.federation.services.logging import JsonLines, LossyStream, RotatedFile, log_to_file
 from support.hostile_text import HOSTILE
 
 
@@ -76,6 +77,34 @@ def test_a_full_disk_ends_no_run_by_its_log(log, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(log.handler, "format", full)
         log.error("the disk is full")
+    assert capsys.readouterr().err == ""
+
+
+def test_lines_lost_on_a_full_disk_are_counted(capsys):
+    """On stderr the library wrote a traceback for each, into what was left of the disk."""
+    full = [True]
+
+    class Stream(io.StringIO):
+        def write(self, text):
+            if full[0]:
+                raise OSError(errno.EFBIG, "File too large")
+            return super().write(text)
+
+    stream = Stream()
+    handler, made = LossyStream(stream), logging.Logger("securefl.test")
+    handler.setFormatter(JsonLines())
+    made.addHandler(handler)
+    for _ in range(3):
+        made.error("the disk is full")
+    full[0] = False
+    made.error("there is room")
+    made.error("and still is")
+    said = [json.loads(line)["says"] for line in stream.getvalue().splitlines()]
+    assert said == [
+        "there is room",
+        "3 lines of this log could not be written, and may be missing",
+        "and still is",
+    ]
     assert capsys.readouterr().err == ""
 
 
