@@ -9,7 +9,6 @@ in them take over the same nodes: that is Flower's own part of a step.
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -22,6 +21,7 @@ from harness import Row, main
 from securefl.config.load import load_config
 from securefl.config.schema import RunConfig
 from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.services.status import has_status, read_status
 
 NAMES = tuple(f"retailer-{number}" for number in range(5))
 ITEMS, DIM = 6_000, 32
@@ -33,10 +33,6 @@ def config(rounds: int) -> RunConfig:
     model = {"name": "rating-ncf", "dim": DIM, "hidden": 64}
     tree = {"task": "recommendation", "mode": "secure", "rounds": rounds, "model": model}
     return load_config(None, tree | {"data": data | {"interactions": [300, 600]}})
-
-
-def status_of(run: Path) -> dict:
-    return json.loads((run / "status.json").read_text("utf-8"))
 
 
 def row(case: str, run: Path, steps: list[dict], a_round: float, empty: list[float]) -> Row:
@@ -60,7 +56,7 @@ def row(case: str, run: Path, steps: list[dict], a_round: float, empty: list[flo
 
 def ended(case: str, run: Path, empty: list[float]) -> Row:
     """The row of a run that has ended; its rounds are those between two verified sums."""
-    status = status_of(run)
+    status = read_status(run)
     sums = [fact["at"] for fact in status["sums"]]
     return row(case, run, status["steps"], median(b - a for a, b in pairwise(sums)), empty)
 
@@ -101,8 +97,8 @@ def over_supernodes(folder: Path) -> list[Row]:
             cluster.member(group, name)
         cluster.run(group.hub)
         while not began[1]:
-            time.sleep(0.5)
-            status = status_of(run) if (run / "status.json").exists() else {"round": 0}
+            time.sleep(0.1)
+            status = read_status(run) if has_status(run) else {"round": 0}
             if status["round"] and status["steps"]:
                 began[status["round"] - 1] = status["steps"][0]["began"]
                 steps = status["steps"] if status["round"] == 1 else steps
