@@ -9,9 +9,9 @@ in them take over the same nodes: that is Flower's own part of a step.
 
 from __future__ import annotations
 
-import json
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -21,11 +21,14 @@ from tempfile import TemporaryDirectory
 from harness import Row, main
 from securefl.config.load import load_config
 from securefl.config.schema import RunConfig
+from securefl.errors import RunDirectoryError
 from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.services.status import read_status
 
 NAMES = tuple(f"retailer-{number}" for number in range(5))
 ITEMS, DIM = 6_000, 32
 TURNS = 5
+FIRST_STEP = "train, or send keys"
 
 
 def config(rounds: int) -> RunConfig:
@@ -35,34 +38,47 @@ def config(rounds: int) -> RunConfig:
     return load_config(None, tree | {"data": data | {"interactions": [300, 600]}})
 
 
-def status_of(run: Path) -> dict:
-    return json.loads((run / "status.json").read_text("utf-8"))
+class Steps:
+    """The steps of a run's rounds, as its status shows them one after the other."""
 
+    def __init__(self, run: Path, stack: ExitStack) -> None:
+        self.run, self._found, self._over = run, {}, threading.Event()
+        thread = threading.Thread(target=self._watch, daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(self._over.set)
 
-def row(case: str, run: Path, steps: list[dict], a_round: float, empty: list[float]) -> Row:
-    """Seconds of a round, of its steps, and of an empty message to all nodes and back."""
-    seconds = [step["ended"] - step["began"] for step in steps if step["ended"]]
-    flower = len(seconds) * median(empty)
-    return Row(
-        case,
-        {
-            "members": len(NAMES),
-            "d": RunDirectory.open(run).start_path.stat().st_size // 4,
-            "s a round": a_round,
-            "steps a round": len(seconds),
-            "s a step": median(seconds),
-            "s an empty message": median(empty),
-            "step : empty": median(seconds) / median(empty),
-            "s a round without Flower's part": a_round - flower,
-        },
-    )
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            with suppress(RunDirectoryError):  # none is written yet, or one is being written
+                self._found |= {step["began"]: step for step in read_status(self.run)["steps"]}
 
+    def rounds(self) -> list[list[float]]:
+        """When the steps of each round began, and last the next round's first one."""
+        begins = sorted(self._found.copy())
+        firsts = [at for at, b in enumerate(begins) if self._found[b]["step"] == FIRST_STEP]
+        return [begins[a : b + 1] for a, b in pairwise(firsts)]
 
-def ended(case: str, run: Path, empty: list[float]) -> Row:
-    """The row of a run that has ended; its rounds are those between two verified sums."""
-    status = status_of(run)
-    sums = [fact["at"] for fact in status["sums"]]
-    return row(case, run, status["steps"], median(b - a for a, b in pairwise(sums)), empty)
+    def row(self, case: str, empty: list[float]) -> Row:
+        """Seconds of a round, of its steps, and of an empty message to all nodes and back."""
+        rounds = self.rounds()
+        seconds = [b - a for begins in rounds for a, b in pairwise(begins)]
+        a_round = median(begins[-1] - begins[0] for begins in rounds)
+        steps = median(len(begins) - 1 for begins in rounds)
+        return Row(
+            case,
+            {
+                "members": len(NAMES),
+                "d": RunDirectory.open(self.run).start_path.stat().st_size // 4,
+                "rounds": len(rounds),
+                "s a round": a_round,
+                "steps a round": steps,
+                "s a step": median(seconds),
+                "s an empty message": median(empty),
+                "step : empty": median(seconds) / median(empty),
+                "s a round without Flower's part": a_round - steps * median(empty),
+            },
+        )
 
 
 def over_a_grid(folder: Path, rounds: int) -> Row:
@@ -70,19 +86,22 @@ def over_a_grid(folder: Path, rounds: int) -> Row:
     from support.flower_probe import client, turns
 
     group = found(folder / "loop", config(rounds), NAMES)
-    looped(group)
     with ExitStack() as stack:
+        steps = Steps(group.folder / "run", stack)
+        looped(group)
         grid = LoopGrid([(client, {}) for _ in NAMES], stack)
         empty = turns(grid, len(NAMES), TURNS)
-    return ended("a grid in one process", group.folder / "run", empty)
+        return steps.row("a grid in one process", empty)
 
 
 def over_the_simulation(folder: Path, rounds: int) -> Row:
     from support.flower_grid import found, simulated
 
     group = found(folder / "simulation", config(rounds), NAMES)
-    empty = simulated(group, TURNS)
-    return ended("Flower's simulation engine", group.folder / "run", empty)
+    with ExitStack() as stack:
+        steps = Steps(group.folder / "run", stack)
+        empty = simulated(group, TURNS)
+        return steps.row("Flower's simulation engine", empty)
 
 
 def over_supernodes(folder: Path) -> list[Row]:
@@ -91,7 +110,6 @@ def over_supernodes(folder: Path) -> list[Row]:
     from support.flower_grid import found
 
     group = found(folder / "nodes", config(2), NAMES)
-    run, steps, began = group.folder / "run", [], [0.0, 0.0]
     with ExitStack() as stack:
         cluster = Cluster(folder / "flower", stack)
         cluster.open([group.socket(name) for name in NAMES])
@@ -100,17 +118,14 @@ def over_supernodes(folder: Path) -> list[Row]:
         for name in NAMES:
             cluster.member(group, name)
         cluster.run(group.hub)
-        while not began[1]:
+        steps = Steps(group.folder / "run", stack)
+        while not steps.rounds():
             time.sleep(0.5)
-            status = status_of(run) if (run / "status.json").exists() else {"round": 0}
-            if status["round"] and status["steps"]:
-                began[status["round"] - 1] = status["steps"][0]["began"]
-                steps = status["steps"] if status["round"] == 1 else steps
-    nodes = [
+        rows = [steps.row("SuperLink and SuperNodes", empty)]
+    return rows + [
         Row(f"one node, {name}", {"s an empty message": median(found)})
         for name, found in zip(("alone", "with a message behind"), alone, strict=True)
     ]
-    return [row("SuperLink and SuperNodes", run, steps, began[1] - began[0], empty), *nodes]
 
 
 def benchmark(quick: bool) -> list[Row]:

@@ -29,7 +29,9 @@ turns = 0
 ahead = 0
 """
 
-client, server = ClientApp(), ServerApp()
+# Flower looks for an assignment of each alone.
+client = ClientApp()
+server = ServerApp()
 
 
 @client.query("probe")
