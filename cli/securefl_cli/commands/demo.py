@@ -51,6 +51,8 @@ def demo(ctx: click.Context, *, out: Path | None, listed: bool) -> None:
     On the grocery data of the extra `demo`, or on synthetic ratings where that is not installed.
     The first result comes within a minute or two.
     """
+    from securefl.federation.runs.directory import make_empty
+
     folder = out or Path("runs") / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     real = find_spec(_DATA_PACKAGE) is not None
     found = list(steps(folder, real=real))
@@ -63,6 +65,7 @@ def demo(ctx: click.Context, *, out: Path | None, listed: bool) -> None:
         for step in found:
             console().whole(f"securefl {' '.join(step.words)}")
         return
+    make_empty(folder)
     for number, step in enumerate(found, 1):
         console().line(f"Step {number} of {len(found)}: {step.why}", "bold")
         console().whole(f"$ securefl {' '.join(step.words)}")
