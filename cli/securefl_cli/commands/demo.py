@@ -59,7 +59,8 @@ def demo(ctx: click.Context, *, out: Path | None, listed: bool) -> None:
     root = ctx.find_root().command
     if not real:
         Screen(err=True).line(
-            "On synthetic ratings; for real groceries: pip install 'securefl[demo]'"
+            "On synthetic ratings, which show the steps and no gain; for real groceries:"
+            " pip install 'securefl[demo]'"
         )
     if listed:
         for step in found:
