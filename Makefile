@@ -24,7 +24,7 @@ export OMP_NUM_THREADS := 1
 	format docs docs-serve bench bench-quick verifier packages locks changelog clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Install securefl and its tools into .venv, every package by its digest
 

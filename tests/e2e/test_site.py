@@ -64,6 +64,12 @@ def test_demo_lists_its_commands(cli):
     assert all(line.startswith("securefl ") for line in listed)
 
 
+def test_demo_refuses_a_folder_in_use(cli, here):
+    (here / "mine").mkdir()
+    (here / "mine" / "letter").touch()
+    cli("demo", "--out", "mine").refused("mine exists and is not empty")
+
+
 def shell_lines(name):
     for block in re.findall(r"```sh\n(.*?)```", page(name).read_text("utf-8"), flags=re.DOTALL):
         yield from (line.split("  #")[0].strip() for line in block.splitlines() if line.strip())

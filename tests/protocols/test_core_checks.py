@@ -332,6 +332,17 @@ def test_largest_cohort_can_be_dealt_to():
     assert combine([4096], shares[4095:])[0] == b"s" * 32
 
 
+def test_own_deal_is_changed():
+    """M24: a member knows what it dealt to itself, and refuses another."""
+
+    def change(message):
+        deals = dict(told(message).deals)
+        deals[VICTIM] = bytes([deals[VICTIM][0] ^ 1]) + deals[VICTIM][1:]
+        return changed(message, deals=deals)
+
+    refused(at(0), change, "our deal to ourselves was changed")
+
+
 # plan
 
 GOOD = {
@@ -356,6 +367,7 @@ GOOD = {
         ({"min_members": 9}, {"min_members": 10}),
         ({"degree": 2, "threshold": 2}, {"degree": 0, "threshold": 1}),
         ({"degree": 8}, {"degree": 9}),
+        ({"degree": 8}, {"degree": 10}),
         ({"degree": 4, "threshold": 3}, {"degree": 5, "threshold": 3}),
         ({"degree": 6, "threshold": 4}, {"degree": 6, "threshold": 3}),
         ({"degree": 6, "threshold": 6}, {"degree": 6, "threshold": 7}),
@@ -425,3 +437,14 @@ def test_cohort_without_a_safe_sparse_graph_is_complete():
     plan = small_plan(101, largest_input=1, colluding=0.5, dropping=0.3)
     assert plan.complete
     assert plan.threshold == 68
+
+
+def test_sparse_graph_is_drawn_before_it_is_used():
+    """And a complete one is not drawn at all."""
+    plan = replace(small_plan(9, min_members=3), degree=6, threshold=4)
+    for use in (plan.neighbours, plan.holders):
+        with pytest.raises(LocalProtocolError, match="not drawn yet"):
+            use(0)
+    assert len(plan.drawn(b"s" * 32).neighbours(0)) == 6
+    with pytest.raises(LocalProtocolError, match="not to be drawn"):
+        small_plan(9, min_members=3).drawn(b"s" * 32)

@@ -51,18 +51,22 @@ def demo(ctx: click.Context, *, out: Path | None, listed: bool) -> None:
     On the grocery data of the extra `demo`, or on synthetic ratings where that is not installed.
     The first result comes within a minute or two.
     """
+    from securefl.federation.runs.directory import make_empty
+
     folder = out or Path("runs") / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     real = find_spec(_DATA_PACKAGE) is not None
     found = list(steps(folder, real=real))
     root = ctx.find_root().command
     if not real:
         Screen(err=True).line(
-            "On synthetic ratings; for real groceries: pip install 'securefl[demo]'"
+            "On synthetic ratings, which show the steps and no gain; for real groceries:"
+            " pip install 'securefl[demo]'"
         )
     if listed:
         for step in found:
             console().whole(f"securefl {' '.join(step.words)}")
         return
+    make_empty(folder)
     for number, step in enumerate(found, 1):
         console().line(f"Step {number} of {len(found)}: {step.why}", "bold")
         console().whole(f"$ securefl {' '.join(step.words)}")
@@ -79,7 +83,7 @@ def steps(folder: Path, *, real: bool) -> Iterator[Step]:
         real: Whether the grocery data are installed.
     """
     first, private = str(folder / "first"), str(folder / "private")
-    books = str(folder / "books")
+    ledgers = str(folder / "ledgers")
     data = () if real else ("--data", "tutorial")
     yield Step(
         "Five retailers train one recommender; the coordinator sees the sum of their updates and"
@@ -87,27 +91,29 @@ def steps(folder: Path, *, real: bool) -> Iterator[Step]:
         ("run", *data, "--out", first),
     )
     yield Step(
-        "What a retailer holds afterwards is a model of its own, which needs nobody: lists for its"
-        " customers, in a file.",
+        "What a retailer holds afterwards is a model of its own. It makes lists for its customers,"
+        " without any other party.",
         ("predict", f"{first}/members/{_name(real)}/model", "--out", str(folder / "lists.csv")),
     )
     yield Step(
-        "The sum can still say something of one customer. Noise within a budget bounds that, for"
-        " every customer; the table says what it costs. The ledgers are new ones: those of the"
-        " first run know that it released the same data without noise.",
-        (*("run", *data, "--dp", "local", "--epsilon", "4"), "--book", books, "--out", private),
+        "The sum can still say something of one customer. Noise within a budget (epsilon) bounds"
+        " that, for every customer; the table says what it costs. Each retailer's ledger charges"
+        " the budget to its data, over all runs. These ledgers are new: in those of the first run"
+        " no budget is left, as it released the same data without noise.",
+        (*("run", *data, "--dp", "local", "--epsilon", "4"), "--book", ledgers, "--out", private),
     )
     bundle = str(folder / "bundle.json")
     yield Step(
-        "An auditor gets one file, which is signed by all retailers.",
+        "An auditor gets one file of what each retailer signed while it ran.",
         ("audit", "export", private, "--out", bundle),
     )
     yield Step(
-        "They check it offline, and rely on no party: who trained, what it cost whose customers.",
+        "They check it offline, and rely on no party: who trained, on which agreed terms, and what"
+        " it cost whose customers.",
         ("audit", "verify", bundle),
     )
     yield Step(
-        "For managers, both runs side by side on one page.",
+        "For those who decide: both runs side by side on one page, with what was protected.",
         ("report", private, "--beside", first),
     )
 

@@ -92,8 +92,13 @@ class WorkerProcesses:
         self._deliveries: queue.Queue[Delivery | Exception] = queue.Queue()
         self._connections: dict[str, Connection] = {}
         self._processes: list[multiprocessing.process.BaseProcess] = []
-        for specs in groups:
-            self._start(specs)
+        try:
+            for specs in groups:
+                self._start(specs)
+        except BaseException:
+            # An interrupt: nothing else would end those that began, and they ignore signals.
+            self.__exit__()
+            raise
 
     def _start(self, specs: Sequence[PartySpec]) -> None:
         # A fork would copy the locks of torch's thread pools in whatever state they are in.
@@ -102,11 +107,11 @@ class WorkerProcesses:
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with _interrupts_ignored():
             process.start()
+            self._processes.append(process)
         theirs.close()
         # Plain pickle and not the connection's own: that one would move tensors through /dev/shm,
         # which containers often limit to 64 MB.
         ours.send_bytes(pickle.dumps(list(specs)))
-        self._processes.append(process)
         self._connections.update({spec.name: ours for spec in specs})
         names = ", ".join(spec.name for spec in specs)
         # A thread drains every pipe: two ends that both write large messages would deadlock.

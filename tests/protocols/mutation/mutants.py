@@ -63,6 +63,7 @@ TESTS = (
     "attacks/test_the_draw.py",
     "test_sessions.py",
     "test_known_answers.py",
+    "proofs/test_norms_in_sessions.py",
 )
 
 LONGEST = 120
