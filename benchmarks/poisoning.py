@@ -71,7 +71,16 @@ CASES = [
     ("demand", "none"),
     ("churn", "none"),
 ]
-PLAYED = ("scale", "sign-flip", "promote-ten")
+PATTERNS = {"every third round": {2, 5, 8}, "each round": set(range(1, 11))}
+PLAYED = [
+    ("scale", "smallest", "every third round"),
+    ("sign-flip", "smallest", "every third round"),
+    ("sign-flip", "smallest", "each round"),
+    ("sign-flip", "largest", "every third round"),
+    ("promote-ten", "smallest", "every third round"),
+    ("scale", "largest", "every third round"),
+    ("promote-ten", "largest", "every third round"),
+]
 
 
 def rows(quick: bool) -> list[Row]:
@@ -185,21 +194,17 @@ def played_runs(seed: int) -> list[dict[str, Any]]:
     data = _data("ranking", config)
     with tempfile.TemporaryDirectory() as folder:
         honest = _Run(config, data, Path(folder)).played(None, (), set())
-    for name in PLAYED:
-        for word, places in PLACES.items():
-            patterns = {"every third round": {2, 5, 8}, "each round": set(range(1, 11))}
-            for when, numbers in patterns.items():
-                if when == "each round" and word != "smallest":
-                    continue  # found in each: stopped after three
-                with tempfile.TemporaryDirectory() as folder:
-                    run = _Run(config, data, Path(folder))
-                    one = run.played(ATTACKS[name], places, numbers)
-                others = [n for i, n in enumerate(run.names) if i not in places]
-                before = run.share(honest["scores"][one["accepted"]], others)
-                one["left"] = before - run.share(one["scores"][one["accepted"]], others)
-                del one["scores"]
-                found.append({"name": f"{name} by the {word} in {when}", "seed": seed} | one)
-                print(found[-1], file=sys.stderr, flush=True)
+    for name, word, when in PLAYED:
+        places, numbers = PLACES[word], PATTERNS[when]
+        with tempfile.TemporaryDirectory() as folder:
+            run = _Run(config, data, Path(folder))
+            one = run.played(ATTACKS[name], places, numbers)
+        others = [n for i, n in enumerate(run.names) if i not in places]
+        before = run.share(honest["scores"][one["accepted"]], others)
+        one["left"] = before - run.share(one["scores"][one["accepted"]], others)
+        del one["scores"]
+        found.append({"name": f"{name} by the {word} in {when}", "seed": seed} | one)
+        print(found[-1], file=sys.stderr, flush=True)
     return found
 
 

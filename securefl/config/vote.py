@@ -59,8 +59,8 @@ class VoteSettings(Settings):
     )
     apart: PositiveFloat = Field(
         1.35,
-        description="So many times as much as of honest updates of one length the mean of the others"
-        " may have at right angles to a member's own.",
+        description="So many times as much as of honest updates of one length the mean of the"
+        " others may have at right angles to a member's own.",
     )
     turn: Annotated[float, Field(gt=0.0, le=2.0)] = Field(
         0.15,

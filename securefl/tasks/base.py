@@ -149,7 +149,7 @@ class Task(ABC, Generic[FactsT, MemberT]):
 
     @property
     def sums_once(self) -> bool:
-        """Whether members add sums to the model in round 1 alone, and in no round that repeats it."""
+        """Whether members add sums to the model in round 1 alone, and in no repetition of it."""
         return False
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from securefl.privacy.noise.csprng import AesCtrRng, member_stream
 from securefl.privacy.noise.shares import NoisePlan
 from securefl.privacy.round_updates import RoundTraining
 from securefl.privacy.vote_plan import projection_noise
+from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
+from securefl_protocols.noise.skellam import Skellam
 
 
 class NoisedVotes:
@@ -130,9 +132,15 @@ class NoisedVotes:
         )
 
 
+@lru_cache(maxsize=1)
+def _sampler(noise: NoisePlan) -> DiscreteGaussian | Skellam:
+    """Return the sampler of all ballots of a run: its tables are most of what one number costs."""
+    return noise.sampler()
+
+
 def _drawn(noise: NoisePlan, stream: AesCtrRng) -> int:
     drawn = np.empty(1, dtype=np.int64)
-    noise.sampler().fill(stream, drawn)
+    _sampler(noise).fill(stream, drawn)
     return int(drawn[0])
 
 

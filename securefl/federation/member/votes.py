@@ -7,6 +7,7 @@ reject a model follows from the agreement alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -31,6 +32,19 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl_protocols.primitives.signing import SigningKey
 
 
+@dataclass(frozen=True)
+class KnownSums:
+    """What a member knows of the sums of rounds.
+
+    Attributes:
+        summed: Returns total weight and number of members of a round's sum; None where forgotten.
+        row_score: Returns how far a product's row stands out in a round's sum.
+    """
+
+    summed: Callable[[int], tuple[int, int] | None]
+    row_score: Callable[[int], float]
+
+
 class MemberVotes:
     """Votes on the models of rounds, where the agreement says so.
 
@@ -39,8 +53,7 @@ class MemberVotes:
         scoring: Judges models on its validation cases.
         rounds: Its rounds, with the model that each began from.
         ledger: Its ledger.
-        summed: Returns total weight and number of members of a round's sum; None where forgotten.
-        row_score: Returns how far a product's row stands out in a round's sum.
+        sums: What it knows of the sums of rounds.
     """
 
     def __init__(
@@ -49,12 +62,11 @@ class MemberVotes:
         scoring: MemberScoring,
         rounds: MemberRounds,
         ledger: MemberLedger,
-        summed: Callable[[int], tuple[int, int] | None],
-        row_score: Callable[[int], float],
+        sums: KnownSums,
     ) -> None:
         self._consortium, self._identity = spec.consortium, spec.identity
         self._scoring, self._rounds, self._ledger = scoring, rounds, ledger
-        self._summed, self._row_score = summed, row_score
+        self._summed, self._row_score = sums.summed, sums.row_score
         # The round on the table, and the last accepted one with the round that it is looked at in:
         # in memory alone. After a restart, one round is judged without the one before.
         self._judged: RoundPart | None = None

@@ -16,6 +16,7 @@ from securefl.federation.coordinator import rounds
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.vote import RejectedModelError, check_accepted
 from securefl.federation.member.model_verifier import ModelVerifier, UnverifiedModelError
+from securefl.federation.member.sum_watch import SumWatch
 from securefl.federation.member.votes import shown_vote
 from securefl.federation.messages import MessageError
 from securefl.federation.runs.loop import RoundLoop
@@ -23,7 +24,7 @@ from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.simulation import local_consortium
 from securefl.federation.scores.ballots import Vote as Counted
 from securefl.federation.scores.ballots import is_of, signed_ballot, vote_of
-from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, WORSE
+from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, ROW, WORSE
 from securefl.ml.vectors import model_digest
 from securefl_protocols.primitives.signing import SigningKey
 from support.vote_setup import attack_in, trained, voting
@@ -254,6 +255,29 @@ def test_too_much_noise_abstains_and_costs_nothing(tmp_path):
     given = [ballot for _, ballot in events(directory, Ballot)]
     assert {(ballot.ballot, ballot.mechanism) for ballot in given} == {(ABSTAIN, None)}
     assert not any(record.vote.rejected for record in directory.records())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ["scale", "sign-flip"])
+def test_the_smallest_of_five_is_found(tmp_path, monkeypatch, attack):
+    """By what its part did to the others' mean, and by how that turned since the round before."""
+    attack_in(monkeypatch, attack, rounds={2}, who="retailer-4")
+    directory, run = trained(voting(rounds=3), tmp_path / "run")
+    run()
+    assert [record.vote.rejected for record in directory.records()] == [False, True, False]
+    assert audited(directory)[1].verdict == "pass"
+
+
+@pytest.mark.slow
+def test_a_row_that_stands_out_costs_no_budget(tmp_path, monkeypatch):
+    """It is read off the sum alone, also where members would abstain for the noise."""
+    monkeypatch.setattr(SumWatch, "row_score", lambda *_: 99.0)
+    config = voting(repeats=0, changes={"privacy": BUDGET, "model": {"name": "profile"}})
+    directory, run = trained(config, tmp_path / "run")
+    with pytest.raises(RejectedModelError, match="5 reject: row"):
+        run()
+    given = [ballot for _, ballot in events(directory, Ballot)]
+    assert {(ballot.ballot, ballot.mechanism) for ballot in given} == {(ROW, None)}
 
 
 def test_no_round_begins_before_its_vote_is_shown(parties):
