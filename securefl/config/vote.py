@@ -63,7 +63,7 @@ class VoteSettings(Settings):
         " others may have at right angles to a member's own.",
     )
     turn: Annotated[float, Field(gt=0.0, le=2.0)] = Field(
-        0.15,
+        0.2,
         description="So much less than a member's own update, as a difference of cosines, the mean"
         " of the others may keep its direction from one accepted round to the next.",
     )
