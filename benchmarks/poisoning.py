@@ -4,13 +4,19 @@ Each federation is trained honestly once. In every round, each attack is played 
 update of one member: its update is exchanged in the sum, and all others vote on the model that
 follows, by the code and the default figures of `[vote]`. The hostile member accepts everything. So
 a case is one round that was attacked after honest ones, and "rejected" is the share in which the
-quorum rejects it in that very round. Honest rounds are voted on in the same way.
+quorum rejects it in that very round. Honest rounds are voted on in the same way. "harm" is how much
+HR@10 of the other retailers' test cases the attacked model loses against the honest one of the same
+round: the mean over all rounds, and over those that were not rejected.
 
 `ranking` is the real data under the packaged settings (five retailers of 246 to 767 customers):
 model mf without a budget, the private model under one. `small ranking`, `demand` and `churn` are
-the generated federations of `securefl audit attack --poison`. The figures of a vote were chosen on
-seed 0; seeds 1 to 3 are measured. `hr@10` is that of all retailers' test cases after all honest
-rounds, and `one less` after all but one: what is left when one round was rejected.
+the generated federations of `securefl audit attack --poison`; of ten members, two are hostile. The
+figures of a vote were chosen on seeds 0, 4 and 5; seeds 1 to 3 are measured.
+
+`played` are whole runs of the real data without a budget, with real consequences: a hostile member
+attacks in every third round, or in each; rejected rounds are repeated from the last accepted model,
+and after more than the agreed repeats the run stops. "left" is the HR@10 of the others that an
+honest run of as many accepted rounds has more than the run's last accepted model.
 """
 
 from __future__ import annotations
@@ -38,35 +44,42 @@ from securefl.config.vote import VoteSettings
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.federation.aggregation.sum_figures import SumReader
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.federation.runs.simulation import local_consortium, member_specs
-from securefl.federation.scores.judgement import (
-    ABSTAIN,
-    ACCEPT,
-    BALLOTS,
-    Judge,
-    Part,
-    Turn,
-    rejected,
-)
+from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, BALLOTS, ROW, Judge, rejected
 from securefl.federation.scores.noised_judgement import PublicChange, noised_ballot
+from securefl.federation.scores.turn import Part, RoundPart, Turn
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import shared_parameters
 from securefl.ml.seeds import derive_seed
 from securefl.privacy.vote_plan import projection_noise
 
 SEEDS = (1, 2, 3)
+TUNING = (0, 4, 5)
 EVERY_PLACE = ("scale", "sign-flip", "promote-ten", "noise")
 LARGEST_ALONE = ("promote-one", "demote", "drift", "free-ride", "weight")
-PLACES = {"largest": 0, "middle": 2, "smallest": 4}
+PLACES = {"largest": (0,), "middle": (2,), "smallest": (4,)}
+PAIRS = {"two largest": (0, 1), "two middle": (4, 5), "two smallest": (8, 9)}
 CASES = [
     ("ranking", "none"),
     ("ranking", "epsilon 8"),
     ("ranking", "epsilon 2"),
     ("small ranking", "none"),
+    ("small ranking of ten", "none"),
     ("demand", "none"),
     ("churn", "none"),
+]
+PATTERNS = {"every third round": {2, 5, 8}, "each round": set(range(1, 11))}
+PLAYED = [
+    ("scale", "smallest", "every third round"),
+    ("sign-flip", "smallest", "every third round"),
+    ("sign-flip", "smallest", "each round"),
+    ("sign-flip", "largest", "every third round"),
+    ("promote-ten", "smallest", "every third round"),
+    ("scale", "largest", "every third round"),
+    ("promote-ten", "largest", "every third round"),
 ]
 
 
@@ -74,26 +87,56 @@ def rows(quick: bool) -> list[Row]:
     every = CASES[3:] if quick else CASES
     jobs = [(task, privacy, seed) for task, privacy in every for seed in SEEDS[: 1 if quick else 3]]
     with ProcessPoolExecutor(2) as pool:
-        found = list(pool.map(_voted, *zip(*jobs, strict=True)))
+        found = list(pool.map(voted, *zip(*jobs, strict=True)))
+        played = [] if quick else [one for runs in pool.map(played_runs, SEEDS) for one in runs]
+    return case_rows(found) + played_rows(played)
+
+
+def case_rows(runs: list[dict[str, Any]]) -> list[Row]:
+    """Return the rows of all attacked and honest rounds, over all seeds of a case."""
     return [
         Row(f"{task}, {privacy}: {name}", figures)
-        for task, privacy in every
-        for name, figures in _rates([one for one in found if one["case"] == (task, privacy)])
+        for task, privacy in dict.fromkeys(tuple(one["case"]) for one in runs)
+        for name, figures in _rates([one for one in runs if tuple(one["case"]) == (task, privacy)])
     ]
+
+
+def played_rows(runs: list[dict[str, Any]]) -> list[Row]:
+    """Return the rows of runs that were played out."""
+    found = []
+    for name in dict.fromkeys(one["name"] for one in runs):
+        mine = [one for one in runs if one["name"] == name]
+        figures = {
+            "seeds": len(mine),
+            "attacked rounds": sum(one["attacked"] for one in mine),
+            "found": sum(one["found"] for one in mine),
+            "honest rounds": sum(one["honest"] for one in mine),
+            "false alarms": sum(one["alarms"] for one in mine),
+            "accepted": ", ".join(str(one["accepted"]) for one in mine),
+            "stopped": sum(one["stopped"] for one in mine),
+            "left": ", ".join(f"{one['left']:.4f}" for one in mine if one["accepted"]),
+        }
+        found.append(Row(f"played: {name}", figures))
+    return found
 
 
 def _rates(runs: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     votes = [vote for run in runs for vote in run["votes"]]
     for name in dict.fromkeys(name for name, *_ in votes):
-        mine = [(number, said, against) for one, number, said, against in votes if one == name]
-        found = [against for _, _, against in mine]
-        first = [against for number, _, against in mine if number == 1]
+        mine = [vote[1:] for vote in votes if vote[0] == name]
+        found = [against for _, _, against, _ in mine]
+        first = [against for number, _, against, _ in mine if number == 1]
+        missed = [harm for _, _, against, harm in mine if not against and harm is not None]
         figures = {
+            "seeds": len(runs),
             "rounds": len(mine),
             "rejected": round(sum(found) / len(mine), 3),
             "in round 1": f"{sum(first)} of {len(first)}",
-            "ballots": _said([said for _, said, _ in mine]),
+            "ballots": _said([said for _, said, *_ in mine]),
         }
+        if name != "honest" and mine[0][3] is not None:
+            figures["harm"] = round(float(np.mean([one[3] for one in mine])), 4)
+            figures["harm not found"] = round(float(np.mean(missed)), 4) if missed else None
         if name == "honest" and runs[0]["hits"]:
             last = [run["hits"][-1] for run in runs]
             before = [run["hits"][-2] for run in runs]
@@ -109,7 +152,7 @@ def _said(ballots: list[list[str]]) -> str:
 
 def _config(task: str, privacy: str, seed: int) -> RunConfig:
     if task != "ranking":
-        return family_config(task.removeprefix("small "), 5, seed)
+        return family_config(_family(task), _members(task), seed)
     tree: dict[str, Any] = {"seed": seed, "references": {"enabled": False}}
     if privacy == "none":
         return load_config(None, tree | {"model": {"name": "mf"}})
@@ -118,15 +161,55 @@ def _config(task: str, privacy: str, seed: int) -> RunConfig:
     return load_config(None, tree | {"vote": {}})
 
 
-def _voted(task: str, privacy: str, seed: int) -> dict[str, Any]:
+def _family(task: str) -> str:
+    return task.removeprefix("small ").removesuffix(" of ten")
+
+
+def _members(task: str) -> int:
+    return 10 if task.endswith("of ten") else 5
+
+
+def _data(task: str, config: RunConfig) -> RetailData:
+    if task == "ranking":
+        return load(config.data)
+    return family_data(_family(task), config, _members(task))
+
+
+def voted(task: str, privacy: str, seed: int) -> dict[str, Any]:
+    """Return all votes of one federation."""
     torch.set_num_threads(1)
     config = _config(task, privacy, seed)
-    own = task == "ranking"
-    data = load(config.data) if own else family_data(task.removeprefix("small "), config, 5)
     with tempfile.TemporaryDirectory() as folder:
-        votes = list((run := _Run(config, data, Path(folder))).votes())
+        votes = list((run := _Run(config, _data(task, config), Path(folder))).votes())
     print(f"{task}, {privacy}, seed {seed} done", file=sys.stderr, flush=True)
-    return {"case": (task, privacy), "votes": votes, "hits": run.hits}
+    return {"case": (task, privacy), "seed": seed, "votes": votes, "hits": run.hits} | {
+        "seen": run.seen
+    }
+
+
+def played_runs(seed: int) -> list[dict[str, Any]]:
+    """Return what became of whole runs of the real data without a budget."""
+    torch.set_num_threads(1)
+    config, found = _config("ranking", "none", seed), []
+    data = _data("ranking", config)
+    with tempfile.TemporaryDirectory() as folder:
+        honest = _Run(config, data, Path(folder)).played(None, (), set())
+    for name, word, when in PLAYED:
+        places, numbers = PLACES[word], PATTERNS[when]
+        with tempfile.TemporaryDirectory() as folder:
+            run = _Run(config, data, Path(folder))
+            one = run.played(ATTACKS[name], places, numbers)
+        others = [n for i, n in enumerate(run.names) if i not in places]
+        before = run.share(honest["scores"][one["accepted"]], others)
+        one["left"] = before - run.share(one["scores"][one["accepted"]], others)
+        del one["scores"]
+        found.append({"name": f"{name} by the {word} in {when}", "seed": seed} | one)
+        print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+Places = tuple[int, ...]
+"""Hostile members, by their place in the roster."""
 
 
 @dataclass
@@ -155,45 +238,107 @@ class _Run:
         metric = self.prepared.task.metrics[0]
         settings = config.vote or VoteSettings()
         self.settings, self.judge = settings, Judge(settings, metric.higher_is_better)
+        self.reader = SumReader(model, config.secure.limit)
+        self.ranked = config.task == "recommendation"
+        self.earlier: dict[str, RoundPart | None] = {}
+        self.seen: list[Any] = []
 
-    def votes(self) -> Iterator[tuple[str, int, list[str], bool]]:
-        """Yield attack and place, round, ballots, and whether the model is rejected."""
-        size = len(self.prepared.shared)
-        server, shared = ServerOptimizer(self.config.server, size), self.prepared.shared
+    def votes(self) -> Iterator[tuple[str, int, list[str], bool, float | None]]:
+        """Yield attack and place, round, ballots, whether it is rejected, and the harm."""
+        server, shared = self._server(), self.prepared.shared
         for number in range(1, self.config.rounds + 1):
-            updates = {
-                name: self._update(member, number, shared) for name, member in self.members.items()
-            }
-            mean, moments = self._mean(updates), server.pack()
-            base = {}
-            for name, attack, place in self._attacks():
-                changed = dict(updates)
-                if attack is not None:
-                    hostile = self.names[place]
-                    changed[hostile] = self._poisoned(attack, hostile, updates, shared, number)
-                apart = ServerOptimizer(self.config.server, size)
+            updates = self._updates(number, shared)
+            moments = server.pack()
+            after = server.apply(shared, self._mean(updates))
+            honest = self._scores(after)
+            for name, attack, places in self._attacks():
+                changed = self._changed_by(attack, places, updates, (number, shared))
+                apart = self._server()
                 apart.unpack(moments)
                 new = apart.apply(shared, self._mean(changed))
-                said = [
-                    self._ballot(one, self._own(one, updates, changed), (shared, new), base)
-                    for place_of, one in enumerate(self.names)
-                    if attack is None or place_of != place
-                ]
-                counts = {ballot: said.count(ballot) for ballot in BALLOTS}
-                counts[ACCEPT] += len(self.names) - len(said)
-                yield name, number, said, rejected(counts, self.settings.quorum)
-            shared = server.apply(shared, mean)
-            self._note_hits(shared)
+                said, parts = self._said((updates, changed), places, (shared, new), name)
+                harm = None
+                if self.ranked and attack is not None:
+                    others = [n for i, n in enumerate(self.names) if i not in places]
+                    harm = self.share(honest, others) - self.share(self._scores(new), others)
+                if attack is None:
+                    kept = parts
+                yield name, number, said, self._rejects(said), harm
+            shared, self.earlier = after, kept
+            if self.ranked:
+                self.hits.append(self.share(honest, list(self.names)))
 
-    def _attacks(self) -> Iterator[tuple[str, Attack | None, int]]:
-        yield "honest", None, 0
-        ranked = "ranking" in self.config.task or self.config.task == "recommendation"
+    def played(self, attack: Attack | None, places: Places, when: set[int]) -> dict[str, Any]:
+        """Return what becomes of a run in whose rounds `when` an attack is made."""
+        server, shared, in_a_row = self._server(), self.prepared.shared, 0
+        scores, found = [self._scores(shared)], []
+        for number in range(1, self.config.rounds + 1):
+            bad = attack if number in when else None
+            updates, moments = self._updates(number, shared), server.pack()
+            changed = self._changed_by(bad, places, updates, (number, shared))
+            new = server.apply(shared, self._mean(changed))
+            said, parts = self._said((updates, changed), places if bad else (), (shared, new), "")
+            against = self._rejects(said)
+            found.append((bad is not None, against))
+            in_a_row = in_a_row + 1 if against else 0
+            if against:
+                server.unpack(moments)
+            else:
+                shared, self.earlier = new, parts
+                scores.append(self._scores(shared))
+            if in_a_row > self.settings.repeats:
+                break
+        return {
+            "attacked": sum(bad for bad, _ in found),
+            "found": sum(bad and against for bad, against in found),
+            "honest": sum(not bad for bad, _ in found),
+            "alarms": sum(against and not bad for bad, against in found),
+            "accepted": len(scores) - 1,
+            "stopped": in_a_row > self.settings.repeats,
+            "scores": scores,
+        }
+
+    def _server(self) -> ServerOptimizer:
+        return ServerOptimizer(self.config.server, len(self.prepared.shared))
+
+    def _updates(self, number: int, shared: np.ndarray) -> dict[str, _Update]:
+        return {name: self._update(one, number, shared) for name, one in self.members.items()}
+
+    def _changed_by(
+        self, attack: Attack | None, places: Places, updates: Any, at: tuple[int, np.ndarray]
+    ) -> dict[str, _Update]:
+        hostile = [self.names[place] for place in places if attack is not None]
+        bad = {name: self._poisoned(attack, hostile, name, updates, at) for name in hostile}
+        return dict(updates) | bad
+
+    def _said(
+        self, updates: Any, places: Places, models: Any, name: str
+    ) -> tuple[list[str], dict[str, RoundPart | None]]:
+        honest, changed = updates
+        row = self.reader.figures(self._mean(changed), 0).row_score
+        said, parts = [], {}
+        for place, one in enumerate(self.names):
+            if place in places:
+                continue
+            part = self._own(one, honest, changed)
+            parts[one] = RoundPart.of(self.config.server, part, *models)
+            said.append(self._ballot(one, parts[one], models, row, name))
+        return said, parts
+
+    def _rejects(self, said: list[str]) -> bool:
+        counts = {ballot: said.count(ballot) for ballot in BALLOTS}
+        counts[ACCEPT] += len(self.names) - len(said)
+        return rejected(counts, self.settings.quorum)
+
+    def _attacks(self) -> Iterator[tuple[str, Attack | None, Places]]:
+        yield "honest", None, ()
+        places = PLACES if len(self.names) == 5 else PAIRS
         for name in EVERY_PLACE + LARGEST_ALONE:
             attack = ATTACKS[name]
-            if attack.about_products and not ranked:
+            if attack.about_products and not self.ranked:
                 continue
-            for word, place in PLACES.items():
-                if name in EVERY_PLACE or word == "largest":
+            for word, place in places.items():
+                if name in EVERY_PLACE or "largest" in word:
                     yield f"{name} by the {word}", attack, place
 
     def _update(self, member: Any, number: int, shared: np.ndarray) -> _Update:
@@ -205,23 +350,27 @@ class _Run:
         return sum(one.weight * one.change for one in updates.values()) / weight
 
     def _poisoned(
-        self, attack: Attack, hostile: str, updates: dict[str, _Update], shared: np.ndarray, n: int
+        self,
+        attack: Any,
+        hostile: list[str],
+        name: str,
+        updates: dict[str, _Update],
+        at: tuple[int, np.ndarray],
     ) -> _Update:
-        own = updates[hostile]
+        own = updates[name]
         if attack.update is None:
             return own
-        others = sorted(self.data.members, key=lambda tables: tables.name != hostile)
-        ids = Scene(self.config, replace(self.data, members=tuple(others)), 1).targets(
-            attack.targets
-        )
+        members = sorted(self.data.members, key=lambda tables: tables.name not in hostile)
+        scene = Scene(self.config, replace(self.data, members=tuple(members)), len(hostile))
+        ids = scene.targets(attack.targets)
         products = getattr(self.prepared.facts, "products", np.zeros(0, dtype=np.int64))
         view = View(
             change=own.change,
-            shared=shared,
+            shared=at[1],
             layout=self.shapes,
             targets=np.searchsorted(products, ids) if len(ids) else ids,
             members=len(self.names),
-            rng=np.random.default_rng(derive_seed(self.config.seed, "poison", n)),
+            rng=np.random.default_rng(derive_seed(self.config.seed, "poison", at[0])),
         )
         limit = self.config.secure.limit
         bad = np.clip(self._changed(attack, view), -limit, limit)
@@ -241,17 +390,15 @@ class _Run:
         total_weight = sum(one.weight for one in changed.values())
         return updates[name].change, Part(updates[name].weight / total_weight, len(changed))
 
-    def _ballot(self, name: str, own: tuple[np.ndarray, Part], models: Any, base: Any) -> str:
-        member, (began, ended) = self.members[name], models
+    def _ballot(
+        self, name: str, now: RoundPart | None, models: Any, row: float, attack: str
+    ) -> str:
+        member = self.members[name]
         if self.config.privacy.dp == "distributed":
-            return self._noised(member, began, ended)
-        turn = Turn.of(self.config.server, own, began, ended)
-        found = self.judge.by_update(turn)
-        if not self.judge.looks_at_cases(found):
-            return found
-        if name not in base:
-            base[name] = member.scoring.judged(began)
-        return self.judge.by_cases(member.scoring.judged(ended), base[name])
+            return ROW if row > self.settings.row else self._noised(member, *models)
+        turn = Turn.of(now, self.earlier.get(name), row)
+        self.seen.append((attack, name, turn.direction, turn.length, turn.apart, turn.turned, row))
+        return self.judge.by_update(turn)
 
     def _noised(self, member: Any, began: np.ndarray, ended: np.ndarray) -> str:
         trainer = member.rounds.trainer
@@ -264,12 +411,20 @@ class _Run:
         noised = trainer.projection(change.direction) + drawn
         return noised_ballot(self.settings, change, noised, code.bits)
 
-    def _note_hits(self, shared: np.ndarray) -> None:
-        if self.config.task != "recommendation":
-            return
-        scores = [m.scoring.score(shared, "test", "present") for m in self.members.values()]
-        sums = total(tally for one in scores for tally in one.values())
-        self.hits.append(sums.ratios["hr@10"].value)
+    def _scores(self, shared: np.ndarray) -> dict[str, Any]:
+        """Return hits and cases of each member's test customers."""
+        if not self.ranked:
+            return {}
+        found = {}
+        for name, member in self.members.items():
+            tallies = member.scoring.score(shared, "test", "present")
+            ratio = total(tallies.values()).ratios["hr@10"]
+            found[name] = ratio.value * ratio.denominator, ratio.denominator
+        return found
+
+    def share(self, scores: dict[str, Any], names: list[str]) -> float:
+        """Return HR@10 of some members together."""
+        return float(sum(scores[n][0] for n in names) / sum(scores[n][1] for n in names))
 
 
 if __name__ == "__main__":

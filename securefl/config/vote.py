@@ -15,7 +15,11 @@ class VoteSettings(Settings):
     A rejected model is no result, and no round begins from it (docs/explanation/poisoning.md).
     """
 
-    every: PositiveInt = Field(1, description="Rounds from one vote to the next.")
+    every: PositiveInt = Field(
+        1,
+        description="Rounds from one vote to the next; the last round has one in any case, and a"
+        " round without one is no result.",
+    )
     quorum: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.5,
         description="Share of the votes for or against that rejects; two members at least.",
@@ -49,8 +53,24 @@ class VoteSettings(Settings):
         " least share of the change beyond the noise.",
     )
     length: PositiveFloat = Field(
-        1.75,
-        description="So many times as long as a member's own update the change may be.",
+        1.4,
+        description="So many times as long as a member's own update the mean of the others may be;"
+        " more where its weight is below theirs.",
+    )
+    apart: PositiveFloat = Field(
+        1.35,
+        description="So many times as much as of honest updates of one length the mean of the"
+        " others may have at right angles to a member's own.",
+    )
+    turn: Annotated[float, Field(gt=0.0, le=2.0)] = Field(
+        0.2,
+        description="So much less than a member's own update, as a difference of cosines, the mean"
+        " of the others may keep its direction from one accepted round to the next.",
+    )
+    row: PositiveFloat = Field(
+        12.0,
+        description="Deviations by which a product's row may move further than the usual one, where"
+        " it is ten times as long.",
     )
     share: Annotated[float, Field(gt=0.0, le=0.5)] = Field(
         0.1, description="Part of epsilon that is kept for all ballots of a run, under a budget."

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from securefl.config.schema import RunConfig
+from securefl.config.vote_rounds import votes_held
 from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.accounting.sensitivity import Sensitivity
@@ -21,11 +22,6 @@ from securefl.privacy.score_plan import least_multiplier
 
 ROUNDING = 1.0
 """How much further a unit moves a projection that is rounded, in integer steps."""
-
-
-def votes_held(config: RunConfig) -> int:
-    """Return how many votes a run holds at most."""
-    return 0 if config.vote is None else config.rounds // config.vote.every
 
 
 def vote_event(config: RunConfig) -> SampledGaussian | None:

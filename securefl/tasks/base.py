@@ -148,6 +148,11 @@ class Task(ABC, Generic[FactsT, MemberT]):
         return mechanism_for(self.config.privacy).by_example
 
     @property
+    def sums_once(self) -> bool:
+        """Whether members add sums to the model in round 1 alone, and in no repetition of it."""
+        return False
+
+    @property
     def scored_metrics(self) -> tuple[MetricSpec, ...]:
         """All metrics of an evaluation with their denominators, the reported ones among them.
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from securefl.consortium.agreement.drafting import draft
 from securefl.consortium.agreement.storage import read_signed
 from securefl.consortium.agreement.workflow import make_key, sign_agreement
 from securefl.consortium.keys.key_files import read_key
 from securefl.consortium.keys.tls_certificates import create_authority, issue_broker
+from securefl.federation.member.spec import MemberSpec
 from securefl.federation.services.bootstrap import connection_context
 from securefl.federation.services.coordinator import coordinate
 from securefl.federation.services.member import MemberPaths, serve
@@ -22,6 +25,7 @@ from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 from securefl_cli.main import securefl
 from support.brokers import free_port
+from support.long_updates import forced, have_lie, let_run
 from support.nats_cluster import PROCESSES, begin_process, die, start_processes
 from support.vote_setup import attack_in
 
@@ -110,6 +114,20 @@ def life_of_hostile(village, name, attack, rounds):
     """A real member in a process of its own that attacks in some rounds, or in all."""
     attack_in(None, attack, rounds, who=name)
     life_of_member(village, name)
+
+
+def life_of_too_long(village, name):
+    """A real member whose updates are ten times too long, and which proves what a liar can."""
+    honest = MemberSpec.build
+
+    def build(spec):
+        party = honest(spec)
+        let_run(party.masked)
+        return party
+
+    MemberSpec.build = build
+    have_lie(pytest.MonkeyPatch(), village.names.index(name), forced)
+    life_of_hostile(village, name, "scale", None)
 
 
 def life_of_coordinator(village):

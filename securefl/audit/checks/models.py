@@ -19,6 +19,7 @@ from securefl.audit.bundle.findings import (
 )
 from securefl.audit.bundle.transcripts import read_beside
 from securefl.config.privacy import protects
+from securefl.config.vote_rounds import is_voted_on
 from securefl.consortium.ledger.events import Outcome, ScoreRelease
 from securefl.ml.vectors import model_digest
 from securefl_protocols.primitives.errors import RemoteProtocolError
@@ -83,6 +84,10 @@ def _other_result(case: AuditContext, ended: dict[int, str], claimed: str) -> It
         yield failed("under a budget the last round's model is the result, not this one", "claims")
     if all(case.log.rejects(number) for number, model in ended.items() if model == claimed):
         yield failed("the members rejected the model that is handed out", "claims")
+    config = case.agreement.agreement.config
+    numbers = [number for number, model in ended.items() if model == claimed]
+    if config.vote and numbers and not any(is_voted_on(config, number) for number in numbers):
+        yield failed("no vote was held on the model that is handed out", "claims")
 
 
 def _false_dimension(case: AuditContext, start: bytes | None) -> Iterator[Finding]:

@@ -8,10 +8,11 @@ from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, lacking, passed, skipped, worst_of
 from securefl.audit.checks.mechanisms import charged_at_once, same_noise
 from securefl.config.vote import VoteSettings
+from securefl.config.vote_rounds import is_voted_on
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.vote_events import Ballot, Vote
 from securefl.federation.scores.ballots import counted, is_of
-from securefl.federation.scores.judgement import ABSTAIN, rejected
+from securefl.federation.scores.judgement import ABSTAIN, ROW, rejected
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.vote_plan import projection_noise, vote_event
 
@@ -32,7 +33,7 @@ def votes_counted(case: AuditContext) -> Finding:
         return worst_of(unasked, skipped("no vote was agreed"))
 
     def faults() -> Iterator[Finding]:
-        yield from _missing(case, settings)
+        yield from _missing(case)
         for line, vote in case.log.of(Vote):
             yield from _miscounted(case, settings, line, vote)
         yield from _unequal(case)
@@ -56,11 +57,11 @@ def _absent(case: AuditContext) -> str:
     return f"; no ballot of {', '.join(parts)}" if parts else ""
 
 
-def _missing(case: AuditContext, settings: VoteSettings) -> Iterator[Finding]:
+def _missing(case: AuditContext) -> Iterator[Finding]:
     """Yield the members that recorded the end of a round, and no vote that was agreed on it."""
     for number, outcomes in case.log.outcomes.items():
         shown = case.log.votes.get(number, {})
-        if number % settings.every:
+        if not is_voted_on(case.agreement.agreement.config, number):
             for line, _ in shown.values():
                 yield failed(f"no vote on round {number} was agreed", line.where)
             continue
@@ -131,13 +132,14 @@ def _withheld(case: AuditContext, line: LogEntry, ballot: Ballot) -> Iterator[Fi
 def _mispriced(case: AuditContext, line: LogEntry, ballot: Ballot) -> Iterator[Finding]:
     """Yield what is not as agreed in a ballot's price: noise and bound follow from the agreement.
 
-    Only an abstention may be free where ballots are charged: a member judged by nothing then.
+    Only what is read off the sum alone may be free where ballots are charged: an abstention, and a
+    row that stands out in it.
     """
     config, found = case.agreement.agreement.config, ballot.mechanism
     event = vote_event(config)
     stated = (ballot.delta, ballot.epsilon_before, ballot.epsilon_after)
     if found is None:
-        if event is not None and ballot.ballot != ABSTAIN:
+        if event is not None and ballot.ballot not in (ABSTAIN, ROW):
             yield failed("a ballot on customers' data was not charged", line.where)
         if stated != (None, None, None):
             yield failed("a ballot that costs nothing states a privacy loss", line.where)

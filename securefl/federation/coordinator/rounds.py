@@ -213,7 +213,9 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
             _go_back(federation, state, accepted)
         else:
             scores = _validated(federation, state)
-            best = _keep_if_best(federation, state, scores.metrics)
+            # A round between two votes is no result: nothing says that its model is accepted.
+            voted = vote is not None or federation.config.vote is None
+            best = voted and _keep_if_best(federation, state, scores.metrics)
         # After the round, so that the record has what it cost; the accounts depend on no data.
         accounts = tuple(spent(federation).values())
     return RoundRecord(

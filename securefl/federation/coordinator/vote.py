@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from securefl.config.schema import RunConfig
+from securefl.config.vote_rounds import is_voted_on
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
@@ -34,11 +35,6 @@ class Voted(Protocol):
     @property
     def vote(self) -> Vote | None:
         """The vote on its model."""
-
-
-def is_voted_on(config: RunConfig, number: int) -> bool:
-    """Return whether members vote on the model of a round."""
-    return config.vote is not None and number % config.vote.every == 0
 
 
 def hold_vote(
@@ -88,7 +84,9 @@ def rejections_in_a_row(records: Sequence[Voted]) -> int:
     return count
 
 
-def check_accepted(config: RunConfig, records: Sequence[Voted], best_round: int) -> None:
+def check_accepted(
+    config: RunConfig, records: Sequence[Voted], best_round: int, *, sums_once: bool = False
+) -> None:
     """Stop a run whose models were rejected more often in a row than is repeated.
 
     The rounds are durable and in the ledger.
@@ -97,14 +95,24 @@ def check_accepted(config: RunConfig, records: Sequence[Voted], best_round: int)
         config: What was agreed.
         records: All rounds that have ended.
         best_round: The best round that was accepted; 0 without one.
+        sums_once: Whether members add sums to the model in round 1 alone.
 
     Raises:
-        RejectedModelError: If so, or if the last round is rejected and none was accepted.
+        RejectedModelError: If so, if the last round is rejected and none was accepted, or if the
+            sums of round 1 are lost with it.
     """
     count = rejections_in_a_row(records)
     if config.vote is None or not count:
         return
     last = records[-1]
+    if sums_once and len(records) == count:
+        assert last.vote is not None
+        # A second sum of one list could be subtracted from the first: it is never sent again.
+        raise RejectedModelError(
+            f"the members reject the model of round {last.round} ({last.vote.reasons}), and with it"
+            " the lists that a blend sums in round 1 alone: repeated, the run would go on without"
+            " them; it stops. Begin a new run, which is charged and recorded as one"
+        )
     no_round_left = last.round >= config.rounds and not best_round
     if count <= config.vote.repeats and not no_round_left:
         return

@@ -181,6 +181,8 @@ class MemberModels:
         shared = self.vector(data)
         if self._verifier.undecided(number):
             raise m.MessageError(f"no vote on round {number} is shown, and its model no result")
+        if self._verifier.unvoted(number):
+            raise m.MessageError(f"members hold no vote on round {number}: its model is no result")
         if self._verifier.rejected(number):
             raise m.MessageError(f"members rejected the model of round {number}: it is no result")
         if self._delivered not in (b"", data):

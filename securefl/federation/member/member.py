@@ -42,7 +42,7 @@ from securefl.federation.member.spec import MemberSpec
 from securefl.federation.member.sum_watch import SumWatch
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.member.updates.run_budget import account_of
-from securefl.federation.member.votes import MemberVotes
+from securefl.federation.member.votes import KnownSums, MemberVotes
 from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared, shared_layout
 from securefl.ml.vectors import FloatVector, model_digest
@@ -68,12 +68,14 @@ class Member:
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
         own = spec.name, spec.identity, spec.consortium, records_of(ledger), spec.entropy
         self.masked = MaskedMember(*own, start=AgreedStart(self.learner, spec.vocabulary))
-        self.masked.watch = SumWatch.of(self.model, spec.config)
+        watch = self.masked.watch = SumWatch.of(self.model, spec.config)
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
-        self._votes = MemberVotes(spec, self.scoring, self.rounds, ledger, self.masked.summed)
+        sums = KnownSums(self.masked.summed, watch.row_score)
+        self._votes = MemberVotes(spec, self.scoring, self.rounds, ledger, sums)
         self.masked.verifier.rejected = self._votes.rejected
         self.masked.verifier.undecided = self._votes.undecided
+        self.masked.verifier.unvoted = self._votes.unvoted
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
         seen, layout = self.masked.verifier, shared_layout(self.model)

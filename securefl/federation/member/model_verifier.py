@@ -46,6 +46,7 @@ class ModelVerifier:
         start: See above.
         rejected: Whether the agreed quorum rejected a round's model, by this member's ledger.
         undecided: Whether a vote on a round's model was agreed, and none was shown to this member.
+        unvoted: Whether votes were agreed, and none on this round.
     """
 
     def __init__(self, consortium: Consortium, start: Start) -> None:
@@ -53,6 +54,7 @@ class ModelVerifier:
         self.start = start
         self.rejected: Callable[[int], bool] = lambda _: False
         self.undecided: Callable[[int], bool] = lambda _: False
+        self.unvoted: Callable[[int], bool] = lambda _: False
         self._end: RoundEnd | None = None
         self._own = False  # whether this member verified the sum itself that led to `_end`
         # What that sum was added to: the model's digest and the moments. A round whose sum too many

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -14,13 +14,15 @@ from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.releases import recorded_mechanism
 from securefl.consortium.ledger.vote_events import Ballot
 from securefl.federation.member.updates.distributed_dp import DistributedUpdates
-from securefl.federation.scores.judgement import ABSTAIN
+from securefl.federation.scores.judgement import ABSTAIN, ROW
 from securefl.federation.scores.noised_judgement import PublicChange, noised_ballot
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.noise.csprng import AesCtrRng, member_stream
 from securefl.privacy.noise.shares import NoisePlan
 from securefl.privacy.round_updates import RoundTraining
 from securefl.privacy.vote_plan import projection_noise
+from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
+from securefl_protocols.noise.skellam import Skellam
 
 
 class NoisedVotes:
@@ -31,12 +33,17 @@ class NoisedVotes:
         parties: Members of the consortium, and those in the round's sum; None where the member
             does not know them.
         ledger: The member's ledger.
+        row_score: How far a product's row stands out in the round's sum.
     """
 
     def __init__(
-        self, config: RunConfig, parties: tuple[int, int | None], ledger: MemberLedger
+        self,
+        config: RunConfig,
+        parties: tuple[int, int | None],
+        ledger: MemberLedger,
+        row_score: float,
     ) -> None:
-        self._config, self._ledger = config, ledger
+        self._config, self._ledger, self._row_score = config, ledger, row_score
         self._members, self._survivors = parties
 
     def give(
@@ -56,6 +63,9 @@ class NoisedVotes:
         code = trainer.plan.code
         noise = projection_noise(self._config, code.sensitivity.l2)
         model = model_digest(ended)
+        assert self._config.vote is not None
+        if self._row_score > self._config.vote.row:  # of the sum alone, which is public: free
+            return self._free(number, model, ROW)
         if self._survivors is None:  # it did not verify the sum: of what noise, it cannot tell
             return self._abstained(number, model)
         change = PublicChange.of(self._config, self._members, self._survivors, began, ended)
@@ -77,7 +87,10 @@ class NoisedVotes:
         return member_stream(self._config.privacy, self._ledger.name, place)
 
     def _abstained(self, number: int, model: bytes) -> Ballot:
-        event = Ballot(round=number, model=model.hex(), ballot=ABSTAIN)
+        return self._free(number, model, ABSTAIN)
+
+    def _free(self, number: int, model: bytes, said: str) -> Ballot:
+        event = Ballot(round=number, model=model.hex(), ballot=said)
         self._ledger.record(event)
         return event
 
@@ -119,9 +132,15 @@ class NoisedVotes:
         )
 
 
+@lru_cache(maxsize=1)
+def _sampler(noise: NoisePlan) -> DiscreteGaussian | Skellam:
+    """Return the sampler of all ballots of a run: its tables are most of what one number costs."""
+    return noise.sampler()
+
+
 def _drawn(noise: NoisePlan, stream: AesCtrRng) -> int:
     drawn = np.empty(1, dtype=np.int64)
-    noise.sampler().fill(stream, drawn)
+    _sampler(noise).fill(stream, drawn)
     return int(drawn[0])
 
 

@@ -27,6 +27,7 @@ class SumWatch:
     def __init__(self, reader: SumReader) -> None:
         self._reader = reader
         self._recent = RecentSums()
+        self._last = (0, 0.0)  # round, deviations of the row that stands out
 
     @classmethod
     def of(cls, model: nn.Module, config: RunConfig) -> Self:
@@ -41,7 +42,16 @@ class SumWatch:
             change: The mean change, float64 [d].
             samples: Its total weight.
         """
-        found = self._recent.note(number, self._reader.figures(change, samples))
+        figures = self._reader.figures(change, samples)
+        self._last = number, figures.row_score
+        found = self._recent.note(number, figures)
         for remark in found:
             _log.info("the sum of round %d is out of the ordinary: %s", number, remark)
         return found
+
+    def row_score(self, number: int) -> float:
+        """Return by how far a product's row stood out in the last sum; 0 of any other round.
+
+        So it is after a restart in the middle of a round: that member's vote is by the rest.
+        """
+        return self._last[1] if self._last[0] == number else 0.0

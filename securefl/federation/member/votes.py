@@ -7,11 +7,13 @@ reject a model follows from the agreement alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 
 from securefl.config.schema import RunConfig
+from securefl.config.vote_rounds import is_voted_on
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.consortium.ledger.member_ledger import MemberLedger
@@ -22,11 +24,25 @@ from securefl.federation.member.rounds import MemberRounds
 from securefl.federation.member.scoring import MemberScoring
 from securefl.federation.scores.ballots import Vote as Counted
 from securefl.federation.scores.ballots import signed_ballot, vote_of
-from securefl.federation.scores.judgement import ABSTAIN, Judge, Part, Turn
+from securefl.federation.scores.judgement import ABSTAIN, Judge
 from securefl.federation.scores.party import ScoreSpec
+from securefl.federation.scores.turn import Part, RoundPart, Turn
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl_protocols.primitives.signing import SigningKey
+
+
+@dataclass(frozen=True)
+class KnownSums:
+    """What a member knows of the sums of rounds.
+
+    Attributes:
+        summed: Returns total weight and number of members of a round's sum; None where forgotten.
+        row_score: Returns how far a product's row stands out in a round's sum.
+    """
+
+    summed: Callable[[int], tuple[int, int] | None]
+    row_score: Callable[[int], float]
 
 
 class MemberVotes:
@@ -37,7 +53,7 @@ class MemberVotes:
         scoring: Judges models on its validation cases.
         rounds: Its rounds, with the model that each began from.
         ledger: Its ledger.
-        summed: Returns total weight and number of members of a round's sum; None where forgotten.
+        sums: What it knows of the sums of rounds.
     """
 
     def __init__(
@@ -46,11 +62,15 @@ class MemberVotes:
         scoring: MemberScoring,
         rounds: MemberRounds,
         ledger: MemberLedger,
-        summed: Callable[[int], tuple[int, int] | None],
+        sums: KnownSums,
     ) -> None:
         self._consortium, self._identity = spec.consortium, spec.identity
         self._scoring, self._rounds, self._ledger = scoring, rounds, ledger
-        self._summed = summed
+        self._summed, self._row_score = sums.summed, sums.row_score
+        # The round on the table, and the last accepted one with the round that it is looked at in:
+        # in memory alone. After a restart, one round is judged without the one before.
+        self._judged: RoundPart | None = None
+        self._accepted: tuple[int, RoundPart | None] = (0, None)
 
     def answer(self, request: m.VoteRequest) -> m.Ballot:
         """Return the member's ballot on the model that a round ended with; the same when asked on.
@@ -88,8 +108,13 @@ class MemberVotes:
 
     def record(self, vote: Vote | None) -> None:
         """Record a vote that was shown, once."""
-        if vote is not None and self._shown(vote.round) is None:
+        if vote is None:
+            return
+        if self._shown(vote.round) is None:
             self._ledger.record(vote)
+        # A repeated round is compared with the last accepted one, like the one that it repeats.
+        kept = self._accepted[1] if vote.rejected else self._judged
+        self._accepted, self._judged = (vote.round + 1, kept), None
 
     def rejected(self, number: int) -> bool:
         """Return whether a round's model was rejected, by the vote in the member's ledger."""
@@ -100,9 +125,12 @@ class MemberVotes:
         """Return whether a vote on a round's model was agreed, and none is in the ledger yet."""
         return self._agreed(number) and self._shown(number) is None
 
+    def unvoted(self, number: int) -> bool:
+        """Return whether votes were agreed, and none on this round: its model is no result."""
+        return self._consortium.config.vote is not None and not self._agreed(number)
+
     def _agreed(self, number: int) -> bool:
-        settings = self._consortium.config.vote
-        return settings is not None and number % settings.every == 0
+        return is_voted_on(self._consortium.config, number)
 
     def _check_agreed(self, number: int) -> None:
         if not self._agreed(number):
@@ -125,7 +153,7 @@ class MemberVotes:
 
             summed = self._summed(number)
             parties = len(self._consortium.roster.names), summed[1] if summed else None
-            noised = NoisedVotes(config, parties, self._ledger)
+            noised = NoisedVotes(config, parties, self._ledger, self._row_score(number))
             return noised.give(number, self._rounds.trainer, update.shared, shared)
         ballot = ABSTAIN if update is None else self._ballot(config, update, shared)
         event = Ballot(round=number, model=model_digest(shared).hex(), ballot=ballot)
@@ -137,8 +165,9 @@ class MemberVotes:
         assert config.vote is not None
         judge = Judge(config.vote, self._scoring.metrics[0].higher_is_better)
         own = update.change, Part(*self._part(update))
-        turn = Turn.of(config.server, own, update.shared, shared)
-        found = judge.by_update(turn)
+        now = self._judged = RoundPart.of(config.server, own, update.shared, shared)
+        earlier = self._accepted[1] if self._accepted[0] == update.round else None
+        found = judge.by_update(Turn.of(now, earlier, self._row_score(update.round)))
         # Under a budget the own update has left with all its noise, and was charged: what follows
         # from it and from the change costs nothing more. Held-out cases would.
         if mechanism_for(config.privacy).private or not judge.looks_at_cases(found):

@@ -158,7 +158,7 @@ class RoundLoop:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
             self._conclude(record, state)
-        check_accepted(self.prepared.config, records, state.best_round)
+        self._check_accepted(records, state)
         return state, records
 
     def _round(self, state: RoundState, records: list[RoundRecord], recent: RecentSums) -> None:
@@ -189,7 +189,11 @@ class RoundLoop:
         self._conclude(record, state)
         self.watch.round(record)
         records.append(record)
-        check_accepted(self.prepared.config, records, state.best_round)
+        self._check_accepted(records, state)
+
+    def _check_accepted(self, records: list[RoundRecord], state: RoundState) -> None:
+        once = self.prepared.task.sums_once
+        check_accepted(self.prepared.config, records, state.best_round, sums_once=once)
 
     def _conclude(self, record: RoundRecord, state: RoundState) -> None:
         self.hooks.before_ledger()

@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from securefl.config.schema import ServerSettings
 from securefl.config.vote import VoteSettings
-from securefl.ml.vectors import FloatVector, UpdateVector
+from securefl.federation.scores.turn import Turn
 
 if TYPE_CHECKING:
     from securefl.tasks.base import Judged
@@ -30,77 +28,17 @@ REASONS: Final = (
     "reject: exposure",
     "reject: direction",
     "reject: length",
+    "reject: apart",
+    "reject: turn",
+    "reject: row",
 )
-WORSE, DEPARTMENT, EXPOSURE, DIRECTION, LENGTH = REASONS
+WORSE, DEPARTMENT, EXPOSURE, DIRECTION, LENGTH, APART, TURN, ROW = REASONS
 BALLOTS: Final = (ACCEPT, *REASONS, ABSTAIN)
 """What a member may say."""
 _FEWEST: Final = 20
 """Cases below which a member has no opinion of the whole, and none of a department."""
 _OF_MANY: Final = 2.0
 """Departments are many, so that chance moves the worst of them further than the whole."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A member's part in a sum.
-
-    Attributes:
-        weight: Its share of the total weight, which it knows from the sum.
-        members: Members in the sum.
-    """
-
-    weight: float
-    members: int
-
-    @property
-    def cosine(self) -> float:
-        """The cosine between a member's update and a mean in which all others are at right angles.
-
-        They are as long as its own, and of equal weights. Updates of honest members have something
-        in common, so that theirs is larger; a small member's is small in either case.
-        """
-        others = (1.0 - self.weight) ** 2 / max(self.members - 1, 1)
-        return self.weight / math.sqrt(self.weight**2 + others)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A member's own update beside the change that a round made of all of them.
-
-    Attributes:
-        direction: Cosine of the angle between the two, over that of its part alone; not a number
-            where either is nothing, or the server's optimizer does not simply add the mean.
-        length: How many times as long as the own update the mean change is; likewise.
-    """
-
-    direction: float = math.nan
-    length: float = math.nan
-
-    @classmethod
-    def of(
-        cls,
-        server: ServerSettings,
-        own: tuple[UpdateVector, Part],
-        began: FloatVector,
-        ended: FloatVector,
-    ) -> Self:
-        """Return what a member sees of a round.
-
-        Args:
-            server: How the mean change is applied.
-            own: The member's own change, [d], and its part in the sum.
-            began: The model before, float32 [d].
-            ended: The model after, float32 [d].
-        """
-        if server.optimizer != "fedavg":
-            return cls()
-        update = own[0].astype(np.float64)
-        change: npt.NDArray[np.float64] = (ended.astype(np.float64) - began) / server.learning_rate
-        lengths = float(np.linalg.norm(update)), float(np.linalg.norm(change))
-        if not all(lengths) or not all(map(math.isfinite, lengths)):
-            return cls()
-        cosine = float(update @ change) / (lengths[0] * lengths[1])
-        return cls(cosine / own[1].cosine, lengths[1] / lengths[0])
 
 
 @dataclass(frozen=True)
@@ -136,10 +74,17 @@ class Judge:
 
     def by_update(self, turn: Turn) -> str:
         """Return the vote by a member's own update alone; an abstention where it says nothing."""
-        if turn.direction < self.settings.direction:
+        settings = self.settings
+        if turn.direction < settings.direction:
             return DIRECTION
-        if turn.length > self.settings.length:
-            return LENGTH
+        for value, most, reason in (
+            (turn.length, settings.length, LENGTH),
+            (turn.apart, settings.apart, APART),
+            (turn.turned, settings.turn, TURN),
+            (turn.row, settings.row, ROW),
+        ):
+            if value > most:  # never where it is not a number
+                return reason
         return ABSTAIN if math.isnan(turn.direction) else ACCEPT
 
     def by_cases(self, new: Judged, accepted: Judged) -> str:

@@ -108,6 +108,11 @@ class BlendTask(PersonalizedTask):
                 " sums; a blend with such a part takes 'fedavg'"
             )
 
+    @property
+    def sums_once(self) -> bool:
+        """See `Task.sums_once`: with a shared list there is one."""
+        return any(part.is_sum and name not in self.own for name, part in self.trained.items())
+
     def agree(self, data: RetailData) -> BlendFacts:
         """See `RecommendationTask.agree`; with what single parts need beyond it."""
         facts = super().agree(data)

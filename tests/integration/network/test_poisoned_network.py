@@ -6,10 +6,16 @@ import pytest
 
 from securefl.audit.attacks.poison.federations import family_config
 from securefl.audit.export import audit_run
-from securefl.config.load import load_config
+from securefl.config.load import load_config, merge
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.services.status import read_status
-from support.consortium_processes import begun, found, life_of_hostile, run_network
+from support.consortium_processes import (
+    begun,
+    found,
+    life_of_hostile,
+    life_of_too_long,
+    run_network,
+)
 from support.small_runs import NETWORK_MEMBERS as NAMES
 
 pytestmark = pytest.mark.slow
@@ -17,9 +23,13 @@ pytestmark = pytest.mark.slow
 
 def village_of(folder, rounds, **vote):
     """Four retailers who rank products, and vote on each model."""
+    return agreed_by(folder, {"rounds": rounds, "vote": vote})
+
+
+def agreed_by(folder, changes):
+    """Four retailers who rank products under an agreement with these changes."""
     tree = family_config("ranking", len(NAMES), 0).model_dump(mode="json", exclude_none=True)
-    agreed = {"mode": "secure", "rounds": rounds, "vote": vote}
-    return found(folder, load_config(None, tree | agreed), NAMES)
+    return found(folder, load_config(None, merge(tree, {"mode": "secure"} | changes)), NAMES)
 
 
 def test_scaled_update_is_found_and_its_round_repeated(tmp_path):
@@ -52,3 +62,17 @@ def test_scaling_without_end_stops_the_run_by_name(tmp_path):
     assert status["state"] == "stopped"
     assert "reject the model of round 2" in status["trouble"]
     assert "reject: length" in status["trouble"]
+
+
+def test_too_long_update_is_refused_and_named(tmp_path):
+    """Norm proofs around a real broker: honest members go on without the one that has none."""
+    pytest.importorskip("rbcl")
+    changes = {"rounds": 1, "secure": {"norm": 0.25}}
+    village = agreed_by(tmp_path / "village", changes)
+    with ExitStack() as stack:
+        _, hub = begun(stack, village, {NAMES[0]: (life_of_too_long, ())})
+        hub.join(240)
+        assert hub.exitcode == 0, (village.folder / "hub.log").read_text()[-3000:]
+    (record,) = RunDirectory.open(village.folder / "run").records()
+    assert record.survivors == NAMES[1:]
+    assert "no proof that its norm is within" in record.left_out[NAMES[0]]

@@ -1,5 +1,7 @@
 """Members vote on models: honest runs go on, a spoiled round is repeated, or the run stops."""
 
+from dataclasses import dataclass
+
 import msgpack
 import numpy as np
 import pytest
@@ -7,22 +9,34 @@ import pytest
 from securefl.audit.attacks.poison.federations import family_data
 from securefl.audit.export import audit_run, bundle_of
 from securefl.config.load import load_config
+from securefl.config.vote_rounds import is_voted_on, votes_held
 from securefl.consortium.ledger.vote_events import Ballot, Vote
 from securefl.errors import ConfigError, SecureflError
 from securefl.federation.coordinator import rounds
 from securefl.federation.coordinator.ledger_recorder import Recorder
-from securefl.federation.coordinator.vote import RejectedModelError
+from securefl.federation.coordinator.vote import RejectedModelError, check_accepted
 from securefl.federation.member.model_verifier import ModelVerifier, UnverifiedModelError
+from securefl.federation.member.sum_watch import SumWatch
 from securefl.federation.member.votes import shown_vote
 from securefl.federation.messages import MessageError
 from securefl.federation.runs.loop import RoundLoop
 from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.simulation import local_consortium
+from securefl.federation.scores.ballots import Vote as Counted
 from securefl.federation.scores.ballots import is_of, signed_ballot, vote_of
-from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, WORSE
+from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, ROW, WORSE
 from securefl.ml.vectors import model_digest
 from securefl_protocols.primitives.signing import SigningKey
 from support.vote_setup import attack_in, trained, voting
+
+
+@dataclass
+class Ended:
+    """A round that ended, with its vote."""
+
+    round: int
+    vote: Counted
+
 
 BUDGET = {"dp": "distributed", "epsilon": 8.0, "delta": 1e-5}
 """Of so few customers that members abstain: the noise is too large to be paid for."""
@@ -72,9 +86,33 @@ def test_a_promoted_model_stops_the_run(tmp_path, hostile):
 
 
 def test_no_vote_is_held_between_the_agreed_rounds(tmp_path):
-    directory, run = trained(voting(every=2), tmp_path / "run")
-    run()
-    assert [record.vote is None for record in directory.records()] == [True, False]
+    directory, run = trained(voting(rounds=3, every=2), tmp_path / "run")
+    result = run()
+    assert [record.vote is None for record in directory.records()] == [True, False, False]
+    # The last round has a vote in any case, and one without a vote is no result.
+    assert directory.records()[0].best is False
+    assert result.state.best_round in {2, 3}
+    assert audited(directory)[1].verdict == "pass"
+
+
+@pytest.mark.parametrize(("every", "rounds", "votes"), [(1, 3, 3), (2, 3, 2), (2, 4, 2), (9, 4, 1)])
+def test_the_last_round_has_a_vote_in_any_case(every, rounds, votes):
+    """Coordinator, members, plan and audit go by one rule."""
+    config = voting(rounds=rounds, every=every)
+    assert is_voted_on(config, rounds)
+    assert sum(is_voted_on(config, number) for number in range(1, rounds + 1)) == votes
+    assert votes_held(config) == votes
+
+
+def test_lost_lists_of_a_blend_stop_the_run():
+    """Repeated, the run would go on without what is summed in round 1 alone."""
+    against = Ended(1, Counted({"a": WORSE, "b": WORSE}, rejected=True))
+    with pytest.raises(RejectedModelError, match=r"lists .* in round 1 alone.*a new run"):
+        check_accepted(voting(), [against], 0, sums_once=True)
+    check_accepted(voting(), [against], 0)
+    check_accepted(
+        voting(rounds=3), [Ended(1, Counted()), Ended(2, against.vote)], 1, sums_once=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,6 +255,29 @@ def test_too_much_noise_abstains_and_costs_nothing(tmp_path):
     given = [ballot for _, ballot in events(directory, Ballot)]
     assert {(ballot.ballot, ballot.mechanism) for ballot in given} == {(ABSTAIN, None)}
     assert not any(record.vote.rejected for record in directory.records())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ["scale", "sign-flip"])
+def test_the_smallest_of_five_is_found(tmp_path, monkeypatch, attack):
+    """By what its part did to the others' mean, and by how that turned since the round before."""
+    attack_in(monkeypatch, attack, rounds={2}, who="retailer-4")
+    directory, run = trained(voting(rounds=3), tmp_path / "run")
+    run()
+    assert [record.vote.rejected for record in directory.records()] == [False, True, False]
+    assert audited(directory)[1].verdict == "pass"
+
+
+@pytest.mark.slow
+def test_a_row_that_stands_out_costs_no_budget(tmp_path, monkeypatch):
+    """It is read off the sum alone, also where members would abstain for the noise."""
+    monkeypatch.setattr(SumWatch, "row_score", lambda *_: 99.0)
+    config = voting(repeats=0, changes={"privacy": BUDGET, "model": {"name": "profile"}})
+    directory, run = trained(config, tmp_path / "run")
+    with pytest.raises(RejectedModelError, match="5 reject: row"):
+        run()
+    given = [ballot for _, ballot in events(directory, Ballot)]
+    assert {(ballot.ballot, ballot.mechanism) for ballot in given} == {(ROW, None)}
 
 
 def test_no_round_begins_before_its_vote_is_shown(parties):

@@ -19,12 +19,13 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.federation.aggregation.sum_figures import SumReader
 from securefl.federation.member.member import Member
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import aggregator_of
 from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.simulation import local_consortium, member_specs
-from securefl.federation.scores.judgement import Part, Turn
+from securefl.federation.scores.turn import Part, RoundPart, Turn
 from securefl.federation.transport.base import Party
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
@@ -182,19 +183,23 @@ def _seen(
     server, models = ServerOptimizer(scene.config.server, len(start)), [start]
     sums: list[Aggregate] = []
     judged: dict[str, list[tuple[Judged, Judged, Turn]]] = {one.ledger.name: [] for one in honest}
+    earlier: dict[str, RoundPart | None] = {}
+    reader = SumReader(honest[0].model, scene.config.secure.limit)
     for number in range(1, scene.config.rounds + 1):
         sums.append(way[1].aggregate(way[0], number, models[-1], scene.names))
         models.append(server.apply(models[-1], sums[-1].change))
         _conclude(scene, way[0], sums[-1], (number, models[-1]))
+        row = reader.figures(sums[-1].change, sums[-1].samples).row_score
         for one in honest:
             # Beside the local parameters of this round, as in a vote.
             views = one.scoring.judged(models[-2]), one.scoring.judged(models[-1])
             update = one.rounds.update
             assert update is not None
             part = Part(update.samples / sums[-1].samples, len(scene.names))
-            own = update.change, part
-            turn = Turn.of(scene.config.server, own, models[-2], models[-1])
-            judged[one.ledger.name].append((*views, turn))
+            name, own = one.ledger.name, (update.change, part)
+            now = RoundPart.of(scene.config.server, own, models[-2], models[-1])
+            judged[name].append((*views, Turn.of(now, earlier.get(name), row)))
+            earlier[name] = now
     last = [one.scoring.score(models[-1], "test", "present") for one in honest]
     return Seen(
         changes=tuple(one.change for one in sums),

@@ -11,16 +11,18 @@ from securefl.federation.scores.ballots import Vote, counted
 from securefl.federation.scores.judgement import (
     ABSTAIN,
     ACCEPT,
+    APART,
     DEPARTMENT,
     DIRECTION,
     EXPOSURE,
     LENGTH,
+    ROW,
+    TURN,
     WORSE,
     Judge,
-    Part,
-    Turn,
     rejected,
 )
+from securefl.federation.scores.turn import Part, RoundPart, Turn
 from securefl.ml.metrics.sums import Ratio
 from securefl.tasks.base import Judged
 
@@ -113,32 +115,85 @@ def test_the_absent_count_as_it_was_agreed():
     assert "no ballot of d, e" in vote.reasons
 
 
+def turned(own, part, ended, server=None, earlier=None, row=0.0):
+    """What a member sees of a round that began at 0."""
+    began = np.zeros(len(own), np.float32)
+    sent = np.array(own, np.float64), part
+    now = RoundPart.of(server or ServerSettings(), sent, began, np.array(ended, np.float32))
+    return Turn.of(now, earlier, row)
+
+
 @pytest.mark.parametrize(
     ("ended", "ballot"),
-    [([1.0, 1.0], ACCEPT), ([-1.0, 1.0], DIRECTION), ([3.0, 3.0], LENGTH), ([0.0, 0.0], ACCEPT)],
+    [
+        ([1.0, 1.0], ACCEPT),
+        ([-1.0, 1.0], DIRECTION),
+        ([3.0, 3.0], LENGTH),
+        ([1.2, -0.4], APART),
+        ([0.0, 0.0], ACCEPT),
+    ],
 )
 def test_change_is_compared_with_the_own_update(ended, ballot):
     """A model that did not move is judged by the cases alone."""
-    began, own = np.zeros(2, np.float32), np.array([1.0, 1.0])
-    turn = Turn.of(ServerSettings(), (own, FIFTH), began, np.array(ended, np.float32))
-    assert JUDGE.ballot(seen(), seen(), turn) == ballot
+    assert JUDGE.ballot(seen(), seen(), turned([1.0, 1.0], FIFTH, ended)) == ballot
 
 
 def test_own_update_says_nothing_of_other_optimizers():
-    began, own = np.zeros(2, np.float32), np.array([1.0, 1.0])
-    turn = Turn.of(
-        ServerSettings(optimizer="fedadam"), (own, FIFTH), began, -own.astype(np.float32)
-    )
+    turn = turned([1.0, 1.0], FIFTH, [-1.0, -1.0], ServerSettings(optimizer="fedadam"))
     assert JUDGE.by_update(turn) == ABSTAIN
     assert JUDGE.ballot(seen(), seen(), turn) == ACCEPT
+
+
+def round_of(updates, weights, sent=None):
+    """One round as its first member sees it: its part, and the mean of what was sent."""
+    mean = np.average(updates if sent is None else sent, axis=0, weights=weights)
+    began, part = np.zeros(updates.shape[1], np.float32), Part(weights[0], len(weights))
+    return RoundPart.of(ServerSettings(), (updates[0], part), began, mean.astype(np.float32))
 
 
 @pytest.mark.parametrize("weight", [0.05, 0.2, 0.6])
 def test_others_at_right_angles_are_usual_for_each_weight(weight):
     """A small member moves the mean little, and is no less content for it."""
-    updates = np.eye(5)
     weights = np.array([weight, *[(1 - weight) / 4] * 4])
-    ended = (weights @ updates).astype(np.float32)
-    turn = Turn.of(ServerSettings(), (updates[0], Part(weight, 5)), np.zeros(5, np.float32), ended)
+    turn = Turn.of(round_of(np.eye(5), weights))
     assert turn.direction == pytest.approx(1.0, abs=1e-6)
+    assert JUDGE.by_update(turn) == ACCEPT
+
+
+@pytest.mark.parametrize("members", [2, 3, 5, 10])
+@pytest.mark.parametrize("alike", [0.0, 0.3, 0.45, 0.9])
+def test_no_honest_mean_lies_further_apart(members, alike):
+    """Whatever updates of one length have in common: the bound of `Part.apart`, and reached."""
+    common = np.full((members, 1), math.sqrt(alike))
+    updates = np.hstack([common, math.sqrt(1 - alike) * np.eye(members)])
+    assert Turn.of(round_of(updates, np.full(members, 1 / members))).apart <= 1.0 + 1e-6
+    best = (1 - 1 / max(members - 1, 1)) / 2
+    updates = np.hstack([common * 0 + math.sqrt(best), math.sqrt(1 - best) * np.eye(members)])
+    turn = Turn.of(round_of(updates, np.full(members, 1 / members)))
+    assert turn.apart == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_smallest_is_found_by_what_it_did_before():
+    """Turned round, a twentieth of all weight hardly shortens the mean; it turns its direction."""
+    rng = np.random.default_rng(0)
+    weights = np.array([0.3, 0.25, 0.2, 0.2, 0.05])
+    own = rng.standard_normal((5, 400))
+    before, drawn = round_of(own, weights), rng.standard_normal((5, 400))
+    updates = own + 0.3 * drawn
+    flipped = updates * np.array([1, 1, 1, 1, -5])[:, None]
+    assert JUDGE.by_update(Turn.of(round_of(updates, weights), before)) == ACCEPT
+    assert JUDGE.by_update(Turn.of(round_of(updates, weights, flipped))) == ACCEPT
+    assert JUDGE.by_update(Turn.of(round_of(updates, weights, flipped), before)) == TURN
+
+
+def test_a_row_that_stands_out_is_rejected_by_any_member():
+    """Also where the own update says nothing, as with another optimizer."""
+    assert JUDGE.by_update(turned([1.0, 1.0], FIFTH, [1.0, 1.0], row=13.0)) == ROW
+    assert JUDGE.by_update(Turn(row=13.0)) == ROW
+    assert JUDGE.by_update(Turn(row=11.0)) == ABSTAIN
+
+
+def test_a_part_of_everything_says_nothing_of_others():
+    turn = turned([1.0, 1.0], Part(1.0, 1), [1.0, 1.0])
+    assert math.isnan(turn.length)
     assert JUDGE.by_update(turn) == ACCEPT
