@@ -31,14 +31,18 @@ from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.ml.metrics.classification import pairs_won
+from securefl.ml.parameters import load_shared
 from securefl.tasks.churn.examples import ChurnExamples
 from securefl.tasks.churn.task import ChurnMember
 from securefl.tasks.common.contribution_bounds import UserBatches
 from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.local_baseline import train_to_best
 from tuning_recommendation import rounds_of
 
 OWN: Final = (50, 100, 200)
 DRAWS: Final = 3
+STEPS: Final = 8
+"""At least so many batches that a member alone cuts its customers into."""
 CUTOFFS: Final = {"five months of cases": 5, "one month of cases": 1}
 
 
@@ -87,7 +91,7 @@ def compared(prepared: Prepared, place: int, size: int, draws: int) -> Arms:
         members = [*prepared.members]
         members[place] = member
         seeded = prepared.config.model_copy(update={"seed": draw})
-        alone.append(predicted(fitted(prepared, seeded, [member])[0], member))
+        alone.append(predicted(fitted_alone(prepared, seeded, member), member))
         joined.append(predicted(fitted(prepared, seeded, members)[place], member))
     return torch.stack(alone), torch.stack(joined), whole.cases[whole.name]["test"]
 
@@ -98,7 +102,7 @@ def whole(prepared: Prepared) -> list[Arms]:
     together = [fitted(prepared, config, prepared.members) for config in seeds]
     found = []
     for place, member in enumerate(prepared.members):
-        alone = [predicted(fitted(prepared, config, [member])[0], member) for config in seeds]
+        alone = [predicted(fitted_alone(prepared, config, member), member) for config in seeds]
         joined = [predicted(models[place], member) for models in together]
         cases = member.cases[member.name]["test"]
         found.append((torch.stack(alone), torch.stack(joined), cases))
@@ -123,12 +127,22 @@ def with_few(member: ChurnMember, size: int, generator: np.random.Generator) -> 
 def fitted(
     prepared: Prepared, config: RunConfig, members: Sequence[ChurnMember]
 ) -> Sequence[nn.Module]:
-    """The members' models at the best round on validation; one member trains alone."""
-    if len(members) == 1 and config.references.alone is not None:
-        config = config.model_copy(update={"training": config.references.alone})
+    """The members' models at the best round on validation."""
     problem = partial(LocalProblem, config, prepared.task, prepared.facts)
     parties = [problem(member) for member in members]
     return rounds_of(config, prepared.task, parties, prepared.shared, config.rounds)[0]
+
+
+def fitted_alone(prepared: Prepared, config: RunConfig, member: ChurnMember) -> nn.Module:
+    """A member's own model: as many steps as one with all customers has, and the best round."""
+    learner = LocalProblem(config, prepared.task, prepared.facts, member)
+    model, settings = learner.fresh_model("alone"), config.references.alone
+    load_shared(model, prepared.shared)
+    # In batches of the usual size a few customers would be a step a round, which is no training.
+    batch = min(settings.batch_size, max(len(member.examples) // STEPS, 1))
+    sized = settings.model_copy(update={"batch_size": batch})
+    train_to_best(learner, model, sized, config.rounds)
+    return model
 
 
 @torch.no_grad()
