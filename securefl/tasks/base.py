@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -208,6 +208,10 @@ class Task(ABC, Generic[FactsT, MemberT]):
         """
         del model, facts
         return None
+
+    def by_itself(self) -> Self:
+        """Return the task for a retailer that trains without a federation; by default the same."""
+        return self
 
     @property
     def input_perturbation(self) -> InputPerturbation | None:

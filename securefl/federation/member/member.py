@@ -240,7 +240,8 @@ class Member:
 
     def _train_alone(self, request: m.LocalOnlyRequest) -> m.LocalOnlyResult:
         settings = self.config.references.alone
-        return local_only_result(self.learner, settings, self._models.vector(request.shared))
+        start = self._models.vector(request.shared)
+        return local_only_result(self.learner.by_itself(), settings, start)
 
     def _save(self, request: m.Save) -> m.Done:
         self._models.check_saved(request.round, self.rounds.newest(self._saved))

@@ -223,7 +223,8 @@ def write_figures(
         arms[EARLIER] = scoring.score(start, "test", "start")
     if local_only:
         settings = learner.config.references.alone
-        trained = train_local_only(learner, settings, learner.config.rounds, start)
+        problem = learner.by_itself()
+        trained = train_local_only(problem, settings, learner.config.rounds, start)
         arms["alone"] = trained.tallies
     if mechanism_for(learner.config.privacy).private:
         arms["released"] = scoring.score(shared, "test", "none")

@@ -144,7 +144,7 @@ class ObservedMember:
 
     def _local_only(self, request: m.ObserveLocalOnly) -> m.LocalOnlyResult:
         settings, start = self.member.config.references.alone, m.unpack_vector(request.shared)
-        return local_only_result(self.member.learner, settings, start)
+        return local_only_result(self.member.learner.by_itself(), settings, start)
 
     def _reveal(self, request: m.DebugDisclose) -> m.Update:
         return in_the_clear(self._update(request.round))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -36,6 +36,10 @@ class LocalProblem:
     task: AnyTask
     facts: Any
     data: MemberData
+
+    def by_itself(self) -> LocalProblem:
+        """Return the problem of a retailer that trains without a federation."""
+        return replace(self, task=self.task.by_itself())
 
     def seed(self, *purpose: str | int) -> int:
         """Return a seed for one purpose of this party."""

@@ -141,14 +141,14 @@ class RetailerCases:
         # Ages count from the day on which training ends, which is the present of this split.
         window = settings.held_out_days
         end = end if window is None else end - 2 * window * _DAY
-        sold = np.zeros(products, dtype=np.bool_)
+        sold = np.full(products, settings.offered == "assortment")
 
         def cut(part: Purchases) -> HeldOut:
             sold[part.item] = True
             return _split(part, settings, end)
 
         self.cut: HeldOut = HeldOut.joined(by_threads(cut, purchases))
-        self.sold: Ints = np.flatnonzero(sold)
+        self.sold: Ints = np.flatnonzero(sold)  # or offered: `RecommendationSettings.offered`
         self.products = products
         self.settings = settings
         self._end = end

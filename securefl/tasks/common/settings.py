@@ -115,6 +115,11 @@ class RecommendationSettings(Settings):
         description="Distinct products that a customer in training or evaluation bought at least.",
     )
     negatives: PositiveInt = Field(99, description="Sampled negatives per held-out purchase.")
+    offered: Literal["sold", "assortment"] = Field(
+        "sold",
+        description="What a held-out purchase competes with: products that the retailer sold in the"
+        " period, or all of the agreed assortment.",
+    )
     recency_days: PositiveFloat = Field(
         56.0, description="Days after which the weight of a purchase has fallen to 1/e."
     )
@@ -142,7 +147,9 @@ class NewProductSettings(RecommendationSettings):
     )
 
     @model_validator(mode="after")
-    def _not_dated(self) -> Self:
+    def _has_its_own_split(self) -> Self:
         if self.held_out_days is not None:
             raise ValueError("held_out_days: new products are held out by a hash and not by date")
+        if self.offered != "sold":
+            raise ValueError("offered: new products compete with what the retailer sold")
         return self

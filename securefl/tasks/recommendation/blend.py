@@ -8,10 +8,11 @@ in the first round. docs/adr/0011-blend.md.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ from securefl.tasks.recommendation.blend_parts import (
     Part,
     blend_examples,
     blend_model,
+    default_weights,
 )
 from securefl.tasks.recommendation.own_neighbours import NeighbourScores, fits_memory
 from securefl.tasks.recommendation.personalization import (
@@ -100,6 +102,7 @@ class BlendTask(PersonalizedTask):
         }
         own = [one.model for one in held.values() if isinstance(one.model, NeighbourSettings)]
         self.neighbours = own[0] if own else None
+        self.default = default_weights(self.settings)
         self.own = frozenset(n for n, part in self.trained.items() if part.settings.holder == "own")
         sums = [n for n, part in self.trained.items() if part.is_sum and n not in self.own]
         if sums and config.server.optimizer != "fedavg":
@@ -112,6 +115,12 @@ class BlendTask(PersonalizedTask):
     def sums_once(self) -> bool:
         """See `Task.sums_once`: with a shared list there is one."""
         return any(part.is_sum and name not in self.own for name, part in self.trained.items())
+
+    def by_itself(self) -> Self:
+        """See `Task.by_itself`: all weights its own, which rank better there than drawn ones."""
+        found = copy.copy(self)
+        found.default = None
+        return found
 
     def agree(self, data: RetailData) -> BlendFacts:
         """See `RecommendationTask.agree`; with what single parts need beyond it."""
@@ -209,7 +218,7 @@ class BlendTask(PersonalizedTask):
         """See `RecommendationTask.blend_weights`."""
         parts, own = self.shared_parts(model), self.local_scores(member)
         return {
-            name: _weights(_validation(parts, own, name, splits["validation"]), splits)
+            name: self._weights(_validation(parts, own, name, splits["validation"]), splits)
             for name, splits in member.cases.items()
         }
 
@@ -227,7 +236,7 @@ class BlendTask(PersonalizedTask):
         beside = _with_own(parts, own) if split == "test" else None
         for name, splits in member.cases.items():
             known = _validation(parts, own, name, splits["validation"])
-            weights = _weights(known, splits)
+            weights = self._weights(known, splits)
             ranks = partial(_weighted, beside or known, weights, splits[split])
             found[name] = ranking_tally(ranks, splits[split].ranking)
         return found
@@ -236,6 +245,10 @@ class BlendTask(PersonalizedTask):
         """Return None: alone, a retailer trains the same blend."""
         del member, split
         return None
+
+    def _weights(self, parts: Parts, splits: Splits) -> Tensor:
+        validation = splits["validation"]
+        return chosen_weights(partial(parts, validation), validation.ranking, self.default)
 
     def _beside(self, model: nn.Module) -> list[tuple[str, Part, nn.Module]]:
         modules = blend_model(model).parts
@@ -289,11 +302,6 @@ def _with_own(parts: Parts, own: LocalScores) -> Parts:
         return found if scores is None else torch.cat([found, scores(cases, index)[:, :, None]], 2)
 
     return beside
-
-
-def _weights(parts: Parts, splits: Splits) -> Tensor:
-    validation = splits["validation"]
-    return chosen_weights(partial(parts, validation), validation.ranking)
 
 
 def _weighted(parts: Parts, weights: Tensor, cases: Cases, index: Tensor) -> Tensor:

@@ -14,10 +14,16 @@ from securefl.config.schema import RunConfig
 from securefl.config.task_registry import declaration, resolve
 from securefl.ml.batches import Batch
 from securefl.ml.item_rows import Axis, Block
+from securefl.ml.metrics.score_blending import DefaultWeights
 from securefl.tasks.common.histories import CustomerExamples, Histories
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.recommendation.personalization import Parts, PersonalizedTask
-from securefl.tasks.recommendation.settings import EaseSettings, PartSettings, PopularitySettings
+from securefl.tasks.recommendation.settings import (
+    BlendSettings,
+    EaseSettings,
+    PartSettings,
+    PopularitySettings,
+)
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 
 _FLOOR: Final = 0.1
@@ -150,6 +156,18 @@ class Part:
         if isinstance(self.task, PersonalizedTask):
             return self.task.shared_parts(model)
         return partial(self.task.parts, model)
+
+
+def default_weights(settings: BlendSettings) -> DefaultWeights | None:
+    """Return the public weights of all parts that are held; None where one of them has none."""
+    held = [part for _, part in sorted(settings.parts.items()) if part.holder != "none"]
+    # A model that is never shared stands behind the trained ones: see `BlendTask.evaluate`.
+    ordered = sorted(held, key=lambda part: part.never_shared)
+    found = [part.weights for part in ordered if part.weights is not None]
+    if len(found) < len(ordered):
+        return None
+    values = [weight for one in found for weight in one]
+    return DefaultWeights(torch.tensor(values, dtype=torch.float64), settings.default_cases)
 
 
 @dataclass(frozen=True)

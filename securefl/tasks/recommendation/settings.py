@@ -107,6 +107,11 @@ class PartSettings(Settings):
     rounds: PositiveInt | None = Field(
         None, description="Rounds that it is trained in, from the first; none says all of them."
     )
+    weights: tuple[NonNegativeFloat, ...] | None = Field(
+        None,
+        description="Public default of the weights of its score components, which each retailer's"
+        " own are drawn to, except where it trains alone; with none at one part, none is.",
+    )
     model: SerializeAsAny[NamedSettings]
 
     @field_validator("task")
@@ -149,6 +154,9 @@ class BlendSettings(RankingSettings):
     name: Literal["blend"] = "blend"
     parts: dict[PartName, PartSettings] = Field(
         description="The parts by name, each with the settings of its model."
+    )
+    default_cases: NonNegativeFloat = Field(
+        2000.0, description="Held-out purchases that the default weights of the parts count for."
     )
 
     @model_validator(mode="after")

@@ -22,8 +22,8 @@ from securefl.federation.transport.flower.packing import (
     unpacked,
 )
 from securefl.federation.transport.flower.socket_link import SocketLink
-from securefl.federation.transport.nats.chunking import Envelope, Reassembler
-from securefl.federation.transport.nats.part_errors import BadPartError, OtherRunError
+from securefl.federation.transport.nats.chunking import Reassembler
+from securefl.federation.transport.nats.part_errors import BadPartError
 from securefl.federation.transport.nats.quota import Quota
 from securefl_protocols.primitives.signing import SigningKey
 from support.flower_scene import Scene, SilentGrid
@@ -222,17 +222,3 @@ def test_file_in_the_place_of_the_socket_stays(tmp_path):
     with pytest.raises(RunDirectoryError, match="no socket can be made"):
         SocketLink(path, StandingFaults())
     assert path.read_text() == "signed"
-
-
-def test_answer_of_another_run_is_no_strike():
-    """An honest process that was not restarted for this run answers so; over NATS it is named."""
-
-    class Elsewhere:
-        def add(self, headers, content):
-            del headers, content
-            raise OtherRunError("south", bytes(32), bytes(32))
-
-    link, quota = GridLink.__new__(GridLink), Quota("south")
-    link._listener = Listener({"south": Elsewhere()}, {"south": quota}, lambda name, said: None)
-    link._take("south", packed([({"a": "b"}, b"c")]))
-    assert (quota.strikes, quota.wasted) == (0, 0)

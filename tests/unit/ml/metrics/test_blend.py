@@ -1,8 +1,15 @@
+import pytest
 import torch
 
+from securefl.errors import ConfigError
 from securefl.ml.metrics import score_blending as blend
 from securefl.ml.metrics.ranking import RankingCases
-from securefl.ml.metrics.score_blending import blend_weights, chosen_weights, likelihood
+from securefl.ml.metrics.score_blending import (
+    DefaultWeights,
+    blend_weights,
+    chosen_weights,
+    likelihood,
+)
 
 
 def cases(seed, customers=400, others=20):
@@ -73,6 +80,46 @@ def test_parts_that_say_nothing_and_missing_competitors_do_no_harm():
 def test_without_a_case_the_first_part_is_served_alone():
     weights = blend_weights(torch.zeros(0, 3, 4), torch.zeros(0, 3, dtype=torch.bool))
     assert weights.tolist() == [1, 0, 0, 0]
+
+
+def default(*values, cases):
+    return DefaultWeights(torch.tensor(values, dtype=torch.float64), cases)
+
+
+def test_few_cases_leave_the_default_weights():
+    """The more cases against the default's, the nearer to what the cases alone say."""
+    parts, valid = cases(1)
+    apart, centre = blend_weights(parts, valid), default(0.2, 0.05, 0.4, cases=400.0)
+    assert apart[2] == 0
+    found = {
+        count: blend_weights(parts, valid, default(0.2, 0.05, 0.4, cases=count))
+        for count in (1e-6, 400.0, 4e4, 4e9)
+    }
+    torch.testing.assert_close(found[1e-6], apart, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found[4e9], centre.values, atol=1e-6, rtol=1e-6)
+    misleading = [found[count][2] for count in (400.0, 4e4, 4e9)]
+    assert misleading == sorted(misleading)
+    assert 0 < misleading[1] < 0.4
+
+
+def test_more_cases_count_for_more():
+    """Twice the same cases leave the weights nearer to what the cases alone say."""
+    parts, valid = cases(2)
+    centre = default(0.3, 0.02, 0.0, cases=300.0)
+    apart, drawn = blend_weights(parts, valid), blend_weights(parts, valid, centre)
+    twice = blend_weights(torch.cat([parts] * 2), torch.cat([valid] * 2), centre)
+    assert not torch.equal(apart, drawn)
+    assert (twice - apart).norm() < (drawn - apart).norm()
+
+
+def test_default_weights_of_other_parts_are_refused():
+    with pytest.raises(ConfigError, match="3 default weights for 2 components"):
+        blend_weights(torch.zeros(1, 3, 2), torch.ones(1, 3).bool(), default(1, 2, 3, cases=1.0))
+
+
+def test_without_a_case_the_default_is_served():
+    nothing = torch.zeros(0, 3, 2), torch.zeros(0, 3, dtype=torch.bool)
+    assert blend_weights(*nothing, default(0.3, 0.7, cases=1.0)).tolist() == [0.3, 0.7]
 
 
 def ranking(customers, products=30):

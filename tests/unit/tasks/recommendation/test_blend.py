@@ -131,6 +131,25 @@ def test_weights_are_the_retailers_own(trained):
 
 
 @torch.no_grad()
+def test_default_weights_are_public_and_of_all_parts(trained):
+    """With a weight of enough cases all retailers have the same ones; one part without has none."""
+    with torch.enable_grad():
+        task, _, pairs, _ = trained(1, model={"default_cases": 1e12})
+    declared = task.default.values
+    for problem, model in pairs:
+        (found,) = task.blend_weights(model.eval(), problem.data).values()
+        torch.testing.assert_close(found, declared, rtol=1e-3, atol=1e-3)
+    assert len(declared) == 6
+    assert task.by_itself().default is None
+    assert task.default is not None
+
+
+def test_a_part_without_default_weights_takes_them_from_all(config):
+    matrix = {"matrix": {"model": {"name": "ease", "items": 20}}}
+    assert prepared(config(model={"parts": matrix}))[0].default is None
+
+
+@torch.no_grad()
 def test_an_item_to_item_matrix_can_be_shared(trained):
     """Then pairs of products are counted over all retailers, and all see the counts."""
     matrix = {"matrix": {"model": {"name": "ease", "items": 20}}}
