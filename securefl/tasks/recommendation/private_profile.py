@@ -5,6 +5,9 @@ blocks are the customer's part of a popularity list and the gradient of map and 
 that of any private step: clipping bounds the whole vector, so that no block needs a bound or a
 charge of its own (Abadi et al. 2016, algorithm 1). All steps have one noise; what they say of the
 list adds up.
+
+Where the agreed numbers let it help, the model is another one: factors of products, which are sums
+like the list (`models/factors.py`), under the same clip norm, noise and price.
 """
 
 from __future__ import annotations
@@ -17,8 +20,11 @@ from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
 from securefl.ml.batches import Batch
 from securefl.tasks.recommendation.blending import BlendedProfileTask
+from securefl.tasks.recommendation.learned import learns_products, refuse_other_units
+from securefl.tasks.recommendation.models.factors import FactorRanker
 from securefl.tasks.recommendation.models.listed import ListedRanker
-from securefl.tasks.recommendation.profile import masked_loss
+from securefl.tasks.recommendation.models.profile import ProfileRanker
+from securefl.tasks.recommendation.profile import masked_loss, shown_purchases
 from securefl.tasks.recommendation.task import RankingFacts
 
 _LIST: Final = 0.7
@@ -37,6 +43,8 @@ class PrivateProfileTask(BlendedProfileTask):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
+        refuse_other_units(config)
+        self._learns: dict[int, bool] = {}
         for section, found, sums in (
             ("privacy", config.privacy.optimizer, ("sgd",)),
             ("server", config.server.optimizer, ("fedavg", "fedavgm")),
@@ -47,10 +55,15 @@ class PrivateProfileTask(BlendedProfileTask):
                     f" model 'profile' sums; it takes '{sums[0]}'"
                 )
 
-    def model(self, facts: RankingFacts, customers: int) -> ListedRanker:
-        """Return the model with an empty list."""
+    def model(self, facts: RankingFacts, customers: int) -> ProfileRanker | FactorRanker:
+        """Return the model with an empty list: of products where they can be learned."""
         del customers
-        return ListedRanker(self.settings, facts.levels, len(facts.products))
+        products = len(facts.products)
+        if products not in self._learns:
+            self._learns[products] = learns_products(self.config, products)
+        if self._learns[products]:
+            return FactorRanker(self.settings, facts.levels, products)
+        return ListedRanker(self.settings, facts.levels, products)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss of hidden purchases less each customer's part of the list, float [B].
@@ -59,9 +72,12 @@ class PrivateProfileTask(BlendedProfileTask):
         The denoised list enters the loss as a constant.
         """
         _, items, weights, _ = batch
+        length = self.config.privacy.clip_norm
+        if isinstance(model, FactorRanker):
+            shown = shown_purchases(weights, self.settings.shown)
+            return -length * model.summed(items, weights, shown.to(weights.dtype))
         ranker = listed_ranker(model)
         surprise = masked_loss(ranker, items, weights, self.settings.shown)
-        length = self.config.privacy.clip_norm
         part: Tensor = _LIST**0.5 * ranker.listed(items, weights)
         loss: Tensor = length * (_MAP * surprise - part)
         return loss

@@ -15,6 +15,7 @@ from securefl.ml.batches import Batch
 from securefl.tasks.common.histories import CustomerExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.common.settings import ProfileSettings
+from securefl.tasks.recommendation.models.factors import FactorRanker
 from securefl.tasks.recommendation.models.profile import ProfileRanker
 from securefl.tasks.recommendation.models.ranking_losses import ranking_losses
 from securefl.tasks.recommendation.task import RankingFacts, RecommendationTask
@@ -45,7 +46,7 @@ class ProfileTask(RecommendationTask):
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
         """Return shared popularity and taste, float [B, I, 2]."""
-        ranker = profile_ranker(model)
+        ranker = _taster(model)
         taste = ranker.taste(*cases.known.padded(index))
         return torch.stack((ranker.common(len(index)), taste), dim=2)
 
@@ -61,9 +62,14 @@ def masked_loss(
         weights: Weight of each purchase, float [B, K]; 0 is padding.
         share: Probability with which each purchase is shown, independently of the others.
     """
-    shown = (torch.rand_like(weights) < share) & (weights > 0)
+    shown = shown_purchases(weights, share)
     hidden = weights * ~shown
     return softmax_loss(scores_of(items, shown.to(weights.dtype)), items, hidden)
+
+
+def shown_purchases(weights: Tensor, share: float) -> Tensor:
+    """Return which purchases are shown, bool [B, K]: each with this probability by itself."""
+    return (torch.rand_like(weights) < share) & (weights > 0)
 
 
 def softmax_loss(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
@@ -79,12 +85,7 @@ def softmax_loss(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
     return (targets * found).sum(dim=1)
 
 
-def profile_ranker(model: nn.Module) -> ProfileRanker:
-    """Return the model as a profile model.
-
-    Raises:
-        TypeError: If it is of another class.
-    """
-    if not isinstance(model, ProfileRanker):
+def _taster(model: nn.Module) -> ProfileRanker | FactorRanker:
+    if not isinstance(model, ProfileRanker | FactorRanker):
         raise TypeError(f"{type(model).__name__} does not rank by profiles")
     return model

@@ -1,0 +1,54 @@
+"""What `profile` learns under a budget: a map between categories, or factors of products.
+
+Decided by public numbers alone, so that every party decides the same before any data are read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from securefl.config.data import retailers
+from securefl.config.schema import RunConfig
+from securefl.errors import ConfigError
+from securefl.privacy.plan import PrivacyPlan
+from securefl.tasks.common.settings import ProfileSettings
+
+_ENOUGH: Final = 60.0
+"""Customers over the length of the noise from which on factors of products are ahead."""
+
+
+def refuse_other_units(config: RunConfig) -> None:
+    """Refuse factors of products where a customer is not the unit of privacy.
+
+    Raises:
+        ConfigError: If they are asked for: they are sums over customers.
+    """
+    assert isinstance(config.model, ProfileSettings)
+    unit = config.privacy.unit
+    if config.model.learns == "products" and unit != "customer":
+        raise ConfigError(f"model.learns: 'products' takes privacy.unit 'customer', not '{unit}'")
+
+
+def learns_products(config: RunConfig, products: int) -> bool:
+    """Return whether factors of products are learned."""
+    assert isinstance(config.model, ProfileSettings)
+    if config.model.learns != "auto":
+        return config.model.learns == "products"
+    by_customer = config.privacy.unit == "customer"
+    return by_customer and strength(config) >= _ENOUGH * math.sqrt(products)
+
+
+def strength(config: RunConfig) -> float:
+    """Return all agreed customers over the deviation of the noise of one release of the budget.
+
+    The largest singular value of a matrix of noise grows with the root of the products, and that
+    of the factors with the customers.
+    """
+    privacy, members = config.privacy, retailers(config.data)
+    customers = members * privacy.expected_batch / privacy.sampling_rate
+    steps = config.rounds * privacy.steps
+    # All steps together: their parts add up, and their noise as independent noise does.
+    noise = PrivacyPlan.of(config).sigma(config.rounds) / (privacy.sampling_rate * math.sqrt(steps))
+    # Each retailer's own noise adds up; shares of noise under masks come to that of one.
+    return customers / (noise * (math.sqrt(members) if privacy.dp == "local" else 1.0))

@@ -1,0 +1,143 @@
+"""Product factors from sums: what customers who bought alike buy, learned under a budget.
+
+Not by descent, which pays for every step, but as alternating least squares with one pass over the
+customers a step (subspace iteration; of the kind of Chien et al. 2021, arXiv:2107.09802, and
+Krichene et al. 2023, arXiv:2302.07975): a customer's vector says which products go with the code of
+the others that they bought. Codes come from what was released before, so that what all steps say
+adds up, and the sum of all has the noise of one release for the whole budget. What follows from the
+sums (Dwork and Roth 2014, proposition 2.1) costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from securefl.ml.item_rows import Axis, Block
+from securefl.tasks.common.settings import ProfileSettings
+from securefl.tasks.recommendation.models.factor_solving import Directions, answers, first_codes
+from securefl.tasks.recommendation.models.listed import (
+    BY_PRODUCT,
+    NoisedList,
+    deviation_of,
+    roots_times,
+)
+
+_LIST: Final = 0.25
+_FACTORS: Final = 0.7
+_OVERLAP: Final = 0.05
+"""Shares of a customer's squared length: list, factors, and how codes go together."""
+_RATIO: Final = math.sqrt(2 * BY_PRODUCT * _LIST / _FACTORS)
+"""Brings factors to the scale of the list: half of the purchases are hidden, and weigh double."""
+_TINY: Final = 1e-30
+_MOST: Final = 1e6
+_GAIN: Final = 2.0
+"""Factor on the taste: a code of few purchases says less than a customer's taste is."""
+
+
+class FactorRanker(NoisedList):
+    """A denoised list of popularity, and factors of products beside it.
+
+    Attributes:
+        factors: The noised sum of hidden purchases times codes, [I, d].
+        overlap: The noised sum of codes times codes, [d, d].
+        reads: What a purchase adds to a customer's code, float [I, d].
+        answers: Taste for each product by code, float [d, I].
+
+    Args:
+        settings: Sizes.
+        levels: Codes of the products on each level, int64 [I] each: department, category, kind.
+        products: Number of products I.
+    """
+
+    reads: Tensor
+    answers: Tensor
+
+    def __init__(self, settings: ProfileSettings, levels: Sequence[Tensor], products: int) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.stack(tuple(levels)), persistent=False)
+        self.dim = min(settings.dim, products)
+        self.popularity = nn.Linear(1, products, bias=False)
+        self.factors = nn.Linear(self.dim, products, bias=False)
+        self.overlap = nn.Linear(self.dim, self.dim, bias=False)
+        self.begin_list()
+        for layer in (self.popularity, self.factors, self.overlap):
+            nn.init.zeros_(layer.weight)
+        self._first = first_codes(self.codes, self.dim)
+        self.register_buffer("reads", self._first.clone(), persistent=False)
+        self.register_buffer("answers", torch.zeros(self.dim, products), persistent=False)
+
+    def forward(self, items: Tensor, present: Tensor) -> Tensor:
+        """Return scores of all products, float [B, I]; see `HistoryRanker.forward`."""
+        return self.common(len(items)) + self.taste(items, present)
+
+    def item_axes(self) -> dict[str, Axis]:
+        """See `HasItemAxes`."""
+        return self.list_axes() | {
+            "factors.weight": Axis(0, (Block.of_items(self.codes.shape[1]),)),
+        }
+
+    def taste(self, items: Tensor, present: Tensor) -> Tensor:
+        """Return the part of the scores that depends on the customer, float [B, I]."""
+        if not torch.compiler.is_compiling():
+            self._denoise()
+        ratio = self.code(items, present) @ self.answers
+        found: Tensor = _GAIN * ratio.sign() * ratio.abs().log1p()
+        return found
+
+    def code(self, items: Tensor, present: Tensor) -> Tensor:
+        """Return a customer's code, float [B, d], of length 1, or 0 for one without purchases."""
+        read = (present.sqrt().unsqueeze(1) @ self.reads[items]).squeeze(1)
+        return read / read.norm(dim=1, keepdim=True).clamp(min=1e-9)
+
+    def summed(self, items: Tensor, weights: Tensor, shown: Tensor) -> Tensor:
+        """Return each customer's part of all sums times the sums, float [B].
+
+        The derivative by the parameters is the customer's part, of Euclidean length 1 at most:
+        list, hidden purchases times the code of the shown ones, and the whole code times itself,
+        each of length 1 before it is weighted.
+
+        Args:
+            items: Products that each customer bought, int64 [B, K].
+            weights: Weight of each purchase, float [B, K]; 0 is padding.
+            shown: 1 for purchases that make the code, float [B, K].
+        """
+        self._denoise()
+        hidden = weights * (1 - shown)
+        hidden = hidden / hidden.sum(dim=1, keepdim=True).clamp(min=1e-9)
+        by_factors = roots_times(self.factors(self.code(items, shown)), items, hidden)
+        whole = self.code(items, (weights > 0).to(weights.dtype))
+        by_overlap = (self.overlap(whole) * whole).sum(dim=1)
+        found: Tensor = (
+            math.sqrt(_LIST) * self.listed(items, weights)
+            + math.sqrt(_FACTORS) * by_factors
+            + math.sqrt(_OVERLAP) * by_overlap
+        )
+        return found
+
+    def released(self) -> tuple[nn.Linear, ...]:
+        """See `NoisedList`."""
+        return *super().released(), self.factors, self.overlap
+
+    def refresh(self, *weights: Tensor) -> None:
+        """See `NoisedList`; with codes and answers."""
+        super().refresh(*weights)
+        lists, factors, overlap = weights[0].flatten(), weights[3], weights[4]
+        if not factors.any():
+            self._settle(self._first, torch.zeros_like(self.answers))
+            return
+        noise = deviation_of(weights[2])
+        total = float(lists.sum().clamp(min=max(noise, _TINY)))
+        level = (self.known.double().softmax(dim=0) * total).clamp(min=_TINY)
+        apart = Directions.of(factors, level, noise)
+        left = noise * _RATIO * math.sqrt(apart.left_noise)
+        solved = answers(apart.factors() * _RATIO, overlap, level, left, self.codes[2])
+        self._settle(apart.reads(self._first.double()), solved)
+
+    def _settle(self, reads: Tensor, solved: Tensor) -> None:
+        self.reads = reads.to(self.reads.dtype)
+        self.answers = solved.nan_to_num(0.0, 0.0, 0.0).clamp(-_MOST, _MOST).to(self.answers.dtype)
