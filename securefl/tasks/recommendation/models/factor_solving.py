@@ -1,11 +1,14 @@
 """What follows from noised sums of product factors: directions above the noise, and answers.
 
-All of it reads what was released and nothing else, and so costs no budget.
+All of it reads what was released and nothing else, and so costs no budget. What the products of a
+category, then of a kind, have in common is taken out first: there are few of them, and the noise of
+a small matrix hides less.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -19,84 +22,138 @@ _NARROW: Final = 0.02
 _HIERARCHY: Final = 0.7
 """Share of the first codes' variance that the products of a kind or of a category have in common;
 the rest is their own."""
+_SCATTER: Final = 0.02
+"""Least share of what ratios of a level scatter that is not noise."""
 _SEED: Final = 20
+_TINY: Final = 1e-300
 
 
 @dataclass(frozen=True)
-class Directions:
-    """The singular value decomposition of noised factors, apart from popularity.
+class Level:
+    """The part of the factors that groups of products have in common, decomposed.
 
     Attributes:
-        left: Orthonormal columns, float64 [I, d].
-        sizes: Singular values, float64 [d].
-        right: Orthonormal rows, float64 [d, d].
-        kept: Share of a direction's square that is no noise, by the edge of the spectrum of a
-            matrix of noise alone, float64 [d] in [0, 1].
-        common: What all customers have in common, of length 1, float64 [I].
+        group: Group of each product, int64 [I].
+        within: What a product is of its group's length, float64 [I].
+        length: Length of each group's part of the list, float64 [G].
+        left: Left singular vectors of the groups' factors, float64 [G, r].
+        sizes: Singular values, float64 [r].
+        right: Right singular vectors, float64 [r, d].
+        kept: Share of a direction's square that is no noise, float64 [r] in [0, 1].
+        noise: Deviation of the noise in the groups' factors.
     """
 
+    group: Tensor
+    within: Tensor
+    length: Tensor
     left: Tensor
     sizes: Tensor
     right: Tensor
     kept: Tensor
-    common: Tensor
+    noise: float
 
     @classmethod
-    def of(cls, factors: Tensor, level: Tensor, noise: float) -> Self:
-        """Decompose.
+    def of(cls, factors: Tensor, level: Tensor, group: Tensor, noise: float) -> Self:
+        """Decompose what the products of each group have in common, up to their popularity.
 
         Args:
-            factors: The noised factors, float64 [I, d].
+            factors: Noised factors, float64 [I, d].
             level: The denoised list, float64 [I], above 0.
+            group: Group of each product, int64 [I].
             noise: Standard deviation of the noise in each number.
         """
-        common = level / level.norm()
-        apart = factors - common[:, None] * (common @ factors)
-        left, sizes, right = torch.linalg.svd(apart, full_matrices=False)
+        count = int(group.max()) + 1
+        length = level.new_zeros(count).index_add_(0, group, level.square()).sqrt()
+        length = length.clamp(min=float(level.min()))
+        within = level / length[group]
+        summed = factors.new_zeros(count, factors.shape[1])
+        summed.index_add_(0, group, within[:, None] * factors)
+        left, sizes, right = torch.linalg.svd(summed, full_matrices=False)
         # The largest singular value of Gaussian noise (Davidson and Szarek 2001, theorem II.13).
-        edge = noise * (math.sqrt(factors.shape[0]) + math.sqrt(factors.shape[1]))
-        tiny = torch.finfo(torch.float64).tiny
-        kept = (1 - (edge / sizes.clamp(min=tiny)).square()).clamp(min=0)
-        return cls(left, sizes, right, kept, common)
+        edge = noise * (math.sqrt(count) + math.sqrt(factors.shape[1]))
+        kept = (1 - (edge / sizes.clamp(min=_TINY)).square()).clamp(min=0)
+        return cls(group, within, length, left, sizes, right, kept, noise)
 
-    def reads(self, first: Tensor) -> Tensor:
-        """Return what a purchase adds to a code, float64 [I, d]: nothing that all have in common.
+    def spread(self, of_groups: Tensor) -> Tensor:
+        """Return numbers of groups [G, d] as numbers of products, float64 [I, d]."""
+        return self.within[:, None] * of_groups[self.group]
 
-        It is the polar factor of the factors: codes of the next step have the same axes, so that
-        its sums can be added to those of the steps before.
+    def raw(self) -> Tensor:
+        """Return the groups' factors as they were decomposed, float64 [G, d]."""
+        return (self.left * self.sizes) @ self.right
+
+    def polar(self) -> Tensor:
+        """Return the polar factor, float64 [G, d].
+
+        Codes of the next step have the same axes by it, so that its sums can be added to those of
+        the steps before.
         """
-        if not self.kept.any():
-            return first - self.common[:, None] * (self.common @ first)
         return (self.left * self.kept.sqrt().clamp(min=_LEAST)) @ self.right
 
-    def factors(self) -> Tensor:
-        """Return the factors without the directions that noise hides, float64 [I, d]."""
-        return (self.left * (self.sizes * self.kept.sqrt())) @ self.right
+    def ratios(self) -> Tensor:
+        """Return the groups' factors over their part of the list, drawn to 0, float64 [G, d].
 
-    @property
-    def left_noise(self) -> float:
-        """Share of the noise's square that is in the directions kept."""
-        return float((self.kept > 0).double().mean())
+        Directions that noise hides are left out, and each group's ratio is drawn as far as its own
+        noise says; how far the ratios of a level scatter is read off them.
+        """
+        found = (self.left * (self.sizes * self.kept.sqrt())) @ self.right / self.length[:, None]
+        left = float((self.kept > 0).double().mean())
+        variance = left * (self.noise / self.length).square()
+        weight = self.length.square() / self.length.square().sum()
+        squares = found.square().mean(dim=1)
+        scatter = (weight @ (squares - variance)).clamp(min=_SCATTER * float(weight @ squares))
+        return found * (scatter / (scatter + variance).clamp(min=_TINY))[:, None]
 
 
-def answers(factors: Tensor, overlap: Tensor, level: Tensor, noise: float, kind: Tensor) -> Tensor:
-    """Return by how much a code lets a product be bought more often, over 1, float64 [d, I].
-
-    Least squares of purchases by codes, from their sums, where each product's factors are first
-    drawn to those of its kind, and those to 0, as far as the noise says.
+def levels_of(
+    factors: Tensor, level: Tensor, noise: float, codes: Sequence[Tensor]
+) -> list[Level]:
+    """Return categories, kinds and products, each without what the wider ones have in common.
 
     Args:
-        factors: Sum of purchases times codes, at the scale of `level`, float64 [I, d].
-        overlap: Noised sum of codes times codes, at any scale, float64 [d, d].
+        factors: The noised factors, float64 [I, d].
         level: The denoised list, float64 [I], above 0.
-        noise: Deviation of the noise in each of the factors.
-        kind: Kind of each product, int64 [I].
+        noise: Standard deviation of the noise in each number.
+        codes: Groups of the products, int64 [I] each, the widest first.
     """
-    ratios = factors / level[:, None]
-    ratios = ratios - (level / level.sum()) @ ratios
-    by_kind = _grouped(ratios * level[:, None], level, noise, kind)
-    rest = _drawn(ratios - by_kind[kind], level, (noise / level).square())
-    return _inverse(overlap) @ (by_kind[kind] + rest).T
+    products = torch.arange(len(level))
+    rest, found = factors, []
+    for group in (torch.zeros_like(products), *codes, products):
+        one = Level.of(rest, level, group, noise)
+        rest = rest - one.spread(one.raw())
+        found.append(one)
+    return found[1:]  # what all have in common is popularity
+
+
+def reads_of(levels: Sequence[Level], first: Tensor, level: Tensor) -> Tensor:
+    """Return what a purchase adds to a code, float64 [I, d]: nothing that all have in common.
+
+    Args:
+        levels: See `levels_of`.
+        first: What it adds before any factors stand out of the noise, float64 [I, d].
+        level: The denoised list, float64 [I].
+    """
+    if not any(bool(one.kept.any()) for one in levels):
+        common = level / level.norm()
+        return first - common[:, None] * (common @ first)
+    return torch.stack([one.spread(one.polar()) for one in levels]).sum(dim=0)
+
+
+def answers_of(levels: Sequence[Level], overlap: Tensor) -> Tensor:
+    """Return by how much a code lets a product be bought more often, over 1, float64 [d, I].
+
+    Least squares of purchases by codes, from the sums of their products.
+
+    Args:
+        levels: See `levels_of`; of factors at the scale of the list.
+        overlap: Noised sum of codes times codes, at any scale, float64 [d, d].
+    """
+    ratios = torch.stack([one.ratios()[one.group] for one in levels]).sum(dim=0)
+    values, vectors = torch.linalg.eigh((overlap + overlap.T) / 2)
+    mean = values.mean().clamp(min=_TINY)
+    shares = (values / mean).clamp(min=_NARROW, max=float(len(values))) / len(values)
+    found: Tensor = (vectors / shares) @ vectors.T @ ratios.T
+    return found
 
 
 def first_codes(codes: Tensor, dim: int) -> Tensor:
@@ -107,30 +164,3 @@ def first_codes(codes: Tensor, dim: int) -> Tensor:
     shared = torch.stack(groups).sum(dim=0) / math.sqrt(len(groups))
     found = math.sqrt(_HIERARCHY) * shared + math.sqrt(1 - _HIERARCHY) * own
     return found / math.sqrt(codes.shape[1])
-
-
-def _grouped(sums: Tensor, level: Tensor, noise: float, kind: Tensor) -> Tensor:
-    """Return the ratios of kinds of products, drawn to 0, float64 [K, d]."""
-    count = int(kind.max()) + 1
-    total = sums.new_zeros(count, sums.shape[1]).index_add_(0, kind, sums)
-    levels = sums.new_zeros(count).index_add_(0, kind, level).clamp(min=float(level.min()))
-    sizes = torch.bincount(kind, minlength=count).double()
-    return _drawn(total / levels[:, None], levels, sizes * (noise / levels).square())
-
-
-def _drawn(ratios: Tensor, level: Tensor, variance: Tensor) -> Tensor:
-    """Return ratios drawn to 0 by their noise, [n, d]; how far they scatter is read off them."""
-    weight = level.square() / level.square().sum()
-    squares = ratios.square().mean(dim=1)
-    scatter = (weight @ (squares - variance)).clamp(min=0.02 * float(weight @ squares))
-    drawn: Tensor = ratios * (scatter / (scatter + variance).clamp(min=1e-300))[:, None]
-    return drawn
-
-
-def _inverse(overlap: Tensor) -> Tensor:
-    """Return the inverse of the mean of a code times itself, whose trace is 1, float64 [d, d]."""
-    values, vectors = torch.linalg.eigh((overlap + overlap.T) / 2)
-    mean = values.mean().clamp(min=torch.finfo(torch.float64).tiny)
-    shares = (values / mean).clamp(min=_NARROW, max=float(len(values))) / len(values)
-    found: Tensor = (vectors / shares) @ vectors.T
-    return found

@@ -19,7 +19,12 @@ from torch import Tensor, nn
 
 from securefl.ml.item_rows import Axis, Block
 from securefl.tasks.common.settings import ProfileSettings
-from securefl.tasks.recommendation.models.factor_solving import Directions, answers, first_codes
+from securefl.tasks.recommendation.models.factor_solving import (
+    answers_of,
+    first_codes,
+    levels_of,
+    reads_of,
+)
 from securefl.tasks.recommendation.models.listed import (
     BY_PRODUCT,
     NoisedList,
@@ -133,10 +138,9 @@ class FactorRanker(NoisedList):
         noise = deviation_of(weights[2])
         total = float(lists.sum().clamp(min=max(noise, _TINY)))
         level = (self.known.double().softmax(dim=0) * total).clamp(min=_TINY)
-        apart = Directions.of(factors, level, noise)
-        left = noise * _RATIO * math.sqrt(apart.left_noise)
-        solved = answers(apart.factors() * _RATIO, overlap, level, left, self.codes[2])
-        self._settle(apart.reads(self._first.double()), solved)
+        levels = levels_of(factors * _RATIO, level, noise * _RATIO, [*self.codes[1:]])
+        reads = reads_of(levels, self._first.double(), level)
+        self._settle(reads, answers_of(levels, overlap))
 
     def _settle(self, reads: Tensor, solved: Tensor) -> None:
         self.reads = reads.to(self.reads.dtype)
