@@ -15,7 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -24,11 +24,15 @@ from torch import Tensor, nn
 from factor_sums import learned
 from harness import Row, main
 from newcomer import WITHOUT_GRU, Consortium, joined, sized, trained, with_error
+from private_federation import train_privately
 from retailer_data import Drawn, drawn
 from securefl.config.load import load_config, merge
+from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
+from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.ml.metrics.ranking import CUTOFF
 from securefl.ml.metrics.score_blending import blend_weights, chosen_weights
+from securefl.ml.parameters import load_shared
 from securefl.privacy.accounting.calibration import Budget
 from securefl.tasks.common.histories import Histories
 from securefl.tasks.common.ranking_examples import Cases
@@ -69,10 +73,10 @@ Newcomer = Mapping[str, Scored]
 """By split."""
 
 
-def newcomers(consortium: Consortium, size: int, most: int) -> list[Newcomer]:
+def newcomers(consortium: Consortium, size: int, most: int, seed: int = 0) -> list[Newcomer]:
     """Newcomers of one size, each with what it can do alone."""
     total = consortium.whole.customers
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
     count = max(min(GROUPS, total // size, most // size), 1)
     groups = (order[k * size : (k + 1) * size] for k in range(count))
     return [alone(consortium, consortium.group(rows)) for rows in groups]
@@ -98,83 +102,102 @@ def _scored(parts, weights: Tensor, cases: Cases) -> Scored:
     return Scored(torch.cat(found), candidates >= 0, cases, chosen)
 
 
-@torch.no_grad()
-def measured(every: Sequence[Newcomer], model: FactorRanker) -> dict[str, float]:
+def measured(every: Sequence[Newcomer], model: nn.Module) -> dict[str, float]:
     """What is served alone, what is released, and both, over all newcomers of a size."""
-    hits: dict[str, list[Tensor]] = {"alone": [], "released": [], "served": []}
-    for one in every:
-        parts = {split: _parts(model, scored) for split, scored in one.items()}
-        for arm, chosen in (("alone", [0]), ("released", [1, 2]), ("served", [0, 1, 2])):
-            weights = torch.ones(len(chosen), dtype=torch.float64)
-            if arm == "served":
-                weights = blend_weights(parts["validation"], one["validation"].valid)
-            scores = parts["test"][:, :, chosen].double() @ weights
-            ahead = (scores[:, 1:] >= scores[:, :1]) & one["test"].valid[:, 1:]
-            hits[arm].append(ahead.sum(dim=1) < CUTOFF)
-    found = {arm: torch.cat(one).double() for arm, one in hits.items()}
+    hits = [hits_of(one, model) for one in every]
+    found = {arm: torch.cat([one[arm] for one in hits]).double() for arm in hits[0]}
     shown: dict[str, float] = {"cases": len(found["alone"])}
     for arm, values in found.items():
         shown |= with_error(f"{arm} hr@10", values)
     return shown | with_error("served - alone", found["served"] - found["alone"])
 
 
-def _parts(model: FactorRanker, scored: Scored) -> Tensor:
-    """Alone, list and taste, float [n, 100, 3]."""
-    found = []
+@torch.no_grad()
+def hits_of(one: Newcomer, model: nn.Module) -> dict[str, Tensor]:
+    """Whether each held-out purchase of a newcomer was among the first ten, bool [n], by arm."""
+    found = {}
+    parts = {split: _parts(model, scored) for split, scored in one.items()}
+    every = [*range(parts["test"].shape[2])]
+    for arm, chosen in (("alone", [0]), ("released", every[1:]), ("served", every)):
+        weights = torch.ones(len(chosen), dtype=torch.float64)
+        if arm == "served":
+            weights = blend_weights(parts["validation"].double(), one["validation"].valid)
+        scores = parts["test"][:, :, chosen].double() @ weights
+        ahead = (scores[:, 1:] >= scores[:, :1]) & one["test"].valid[:, 1:]
+        found[arm] = ahead.sum(dim=1) < CUTOFF
+    return found
+
+
+def _parts(model: nn.Module, scored: Scored) -> Tensor:
+    """Alone, and the parts of what is released, float [n, 100, 1 + P]."""
+    found, task = [], _private(0)
     for index in torch.split(torch.arange(len(scored.candidates)), 256):
-        taste = model.taste(*scored.cases.known.padded(index))
-        both = torch.stack((model.common(len(index)), taste), dim=2)
-        place = scored.candidates[index][:, :, None].expand(-1, -1, 2)
-        found.append(torch.cat([scored.alone[index][:, :, None], both.gather(1, place)], dim=2))
+        shared = task.parts(model, scored.cases, index)
+        place = scored.candidates[index][:, :, None].expand(-1, -1, shared.shape[2])
+        found.append(torch.cat([scored.alone[index][:, :, None], shared.gather(1, place)], dim=2))
     return torch.cat(found)
 
 
-# -- who joins whom --------------------------------------------------------------------------------
+# -- the Complete Journey --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class World:
-    """A newcomer's consortium, and the histories of the others."""
+def real(partitions: int, seeds: int) -> Iterator[Row]:
+    """The smallest retailer joins late; the others' few customers learn a map of categories.
 
-    consortium: Consortium
-    others: Sequence[Histories]
-
-    @classmethod
-    def of(cls, data: RetailData, newcomer: int, changes: dict) -> World:
-        config = load_config(None, merge({"task": "recommendation"}, changes))
-        task = create_task(config)
-        assert isinstance(task, BlendTask)
-        facts = task.agree(data)
-        found, late = [], data.members[newcomer]
-        for place, tables in enumerate(data.members):
-            if place != newcomer:
-                found.append(_private(config.seed).prepare(tables, facts).examples.histories)
-        whole = task.prepare(late, facts)
-        assert isinstance(whole, BlendMember)
-        kept = Consortium(config, task, facts, late, whole, nn.Module(), 0, 0.0)
-        return cls(kept, found)
-
-    def model(self, retailers: int, customers: int, epsilon: float) -> FactorRanker:
-        """What so many retailers with so many customers in all release."""
-        each = customers // retailers
-        rows = [torch.arange(min(each, len(one))) for one in self.others[:retailers]]
-        every = [one.at(at) for one, at in zip(self.others, rows, strict=False)]
-        torch.manual_seed(SEED)
-        budget = None if math.isinf(epsilon) else Budget(epsilon, DELTA)
-        return learned(empty(self.consortium.facts), every, budget, STEPS)
+    A customer is in one newcomer of each partition, and their hits are averaged over partitions and
+    draws of the noise, so that standard errors are over customers.
+    """
+    data = load(load_config(None, {"task": "recommendation"}).data)
+    lines = [len(member.transactions) for member in data.members]
+    late = lines.index(min(lines))
+    world = World.of(data, late, {})
+    options = {"model": {"name": "profile"}, "privacy": {"dp": "local", "epsilon": 1.0}}
+    prepared = prepare_data(load_config(None, options), data)
+    others = tuple(one for place, one in enumerate(prepared.members) if place != late)
+    prepared = replace(prepared, members=others)
+    models = {}
+    for epsilon, count in ((4.0, seeds), (math.inf, 1)):
+        models[f"{epsilon:g}"] = [_released(prepared, epsilon) for _ in range(count)]
+    total = world.consortium.whole.customers
+    for size in (50, 100, total):
+        every = [
+            one
+            for seed in range(partitions if size < total else 1)
+            for one in newcomers(world.consortium, size, total, seed)
+        ]
+        for epsilon, drawn_models in models.items():
+            row = {"newcomers": len(every)} | _by_customer(every, drawn_models)
+            print(f"real, epsilon {epsilon}, {size} own: {row}", file=sys.stderr, flush=True)
+            yield Row(f"Complete Journey, epsilon {epsilon}, {size} own customers", row)
 
 
-def _private(seed: int):
-    """The task of factors under a budget, which cuts histories as a private run does."""
-    changes = {"seed": seed, "model": {"name": "profile", "learns": "products"}}
-    return create_task(load_config(None, changes | {"privacy": {"dp": "local", "epsilon": 1.0}}))
+@torch.no_grad()
+def _released(prepared: Prepared, epsilon: float) -> nn.Module:
+    model = prepared.task.model(prepared.facts, 0).eval()
+    load_shared(model, train_privately(prepared, epsilon, one_noise=True).shared)
+    return model
 
 
-def empty(facts: RankingFacts) -> FactorRanker:
-    """A model before its first step."""
-    found = _private(0).model(facts, 0)
-    assert isinstance(found, FactorRanker)
-    return found.eval()
+def _by_customer(every: Sequence[Newcomer], models: Sequence[nn.Module]) -> dict[str, float]:
+    found: dict[str, dict[int, list[float]]] = {}
+    for one in every:
+        customers = one["test"].cases.ranking.positive, one["test"].cases.known
+        keys = [
+            hash((int(p), *customers[1].at(torch.tensor([i])).items.tolist()))
+            for i, p in enumerate(customers[0])
+        ]
+        for model in models:
+            for arm, values in hits_of(one, model).items():
+                for key, value in zip(keys, values.tolist(), strict=True):
+                    found.setdefault(arm, {}).setdefault(key, []).append(float(value))
+    means = {
+        arm: torch.tensor([sum(one) / len(one) for one in by.values()]).double()
+        for arm, by in found.items()
+    }
+    shown: dict[str, float] = {"cases": len(means["alone"])}
+    for arm, values in means.items():
+        shown |= with_error(f"{arm} hr@10", values)
+    return shown | with_error("served - alone", means["served"] - means["alone"])
 
 
 def rows_of(label: str, models: Mapping[str, FactorRanker], every, size: int) -> Iterator[Row]:
@@ -215,4 +238,9 @@ def benchmark(quick: bool) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main(__doc__.splitlines()[0], benchmark)
+    title = __doc__.splitlines()[0]
+    if "real" in sys.argv:
+        sys.argv.remove("real")
+        main(title, lambda quick: list(real(1, 1) if quick else real(4, 3)))
+    else:
+        main(title, benchmark)

@@ -142,16 +142,25 @@ def of_products(customers: int) -> list[Row]:
     rows = []
     for name, (trained, seconds) in arms.items():
         row = {"cpu_s": round(seconds, 1), "own cpu_s": round(own, 1)}
-        row |= {"numbers a round": numbers, "steps": STEPS, "peak megabytes": round(peak_megabytes())}
+        row |= {"numbers a round": numbers, "steps": STEPS}
+        row["peak megabytes"] = round(peak_megabytes())
         row |= paired(prepared.task, trained, scored)
         row["whole cpu_s"] = round(time.process_time() - started, 1)
         rows.append(Row(f"{customers:,} customers: products, {name}", row))
     return rows
 
 
-@torch.no_grad()
 def paired(task, model, members) -> dict[str, float]:
     """HR@10 of all arms, and of served less alone, with standard errors over cases."""
+    shown: dict[str, float] = {}
+    for arm, values in arm_hits(task, model, members).items():
+        shown |= with_error(arm, values)
+    return shown
+
+
+@torch.no_grad()
+def arm_hits(task, model, members) -> dict[str, torch.Tensor]:
+    """Hits of alone, released and served, and of served less alone, float64 [n] each."""
     found: dict[str, list[torch.Tensor]] = {"alone": [], "released": [], "served": []}
     shared = task.shared_parts(model)
     for member in members:
@@ -162,14 +171,11 @@ def paired(task, model, members) -> dict[str, float]:
 
         weights = personal_weights(shared, own, member.name, cases).float()
         found["alone"].append(hits(alone, torch.ones(1), cases["test"]))
-        found["released"].append(hits(shared, torch.ones(2), cases["test"]))
+        count = len(weights) - 1
+        found["released"].append(hits(shared, torch.ones(count), cases["test"]))
         found["served"].append(hits(joined(alone, shared), weights, cases["test"]))
     every = {arm: torch.cat(one).double() for arm, one in found.items()}
-    every["served - alone"] = every["served"] - every["alone"]
-    shown: dict[str, float] = {}
-    for arm, values in every.items():
-        shown |= with_error(arm, values)
-    return shown
+    return every | {"served - alone": every["served"] - every["alone"]}
 
 
 def train_own_parts(prepared: Prepared) -> None:

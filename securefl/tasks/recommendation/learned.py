@@ -14,8 +14,11 @@ from securefl.errors import ConfigError
 from securefl.privacy.plan import PrivacyPlan
 from securefl.tasks.common.settings import ProfileSettings
 
-_ENOUGH: Final = 60.0
-"""Customers over the length of the noise from which on factors of products are ahead."""
+_ENOUGH: Final = 50.0
+"""Customers over the noise, in units of the root of the products, from which on factors are ahead:
+on drawn purchases they were at 100, and nothing was tried below (recommendation-private.md)."""
+_LEAST: Final = 5_000
+"""Agreed customers of all retailers from which on they are taken, however few the products."""
 
 
 def refuse_other_units(config: RunConfig) -> None:
@@ -35,8 +38,14 @@ def learns_products(config: RunConfig, products: int) -> bool:
     assert isinstance(config.model, ProfileSettings)
     if config.model.learns != "auto":
         return config.model.learns == "products"
-    by_customer = config.privacy.unit == "customer"
-    return by_customer and strength(config) >= _ENOUGH * math.sqrt(products)
+    if config.privacy.unit != "customer" or agreed_customers(config) < _LEAST:
+        return False
+    return strength(config) >= _ENOUGH * math.sqrt(products)
+
+
+def agreed_customers(config: RunConfig) -> float:
+    """Return the customers of all retailers that the public constants stand for."""
+    return retailers(config.data) * config.privacy.expected_batch / config.privacy.sampling_rate
 
 
 def strength(config: RunConfig) -> float:
@@ -46,9 +55,10 @@ def strength(config: RunConfig) -> float:
     of the factors with the customers.
     """
     privacy, members = config.privacy, retailers(config.data)
-    customers = members * privacy.expected_batch / privacy.sampling_rate
     steps = config.rounds * privacy.steps
     # All steps together: their parts add up, and their noise as independent noise does.
     noise = PrivacyPlan.of(config).sigma(config.rounds) / (privacy.sampling_rate * math.sqrt(steps))
     # Each retailer's own noise adds up; shares of noise under masks come to that of one.
-    return customers / (noise * (math.sqrt(members) if privacy.dp == "local" else 1.0))
+    return agreed_customers(config) / (
+        noise * (math.sqrt(members) if privacy.dp == "local" else 1.0)
+    )

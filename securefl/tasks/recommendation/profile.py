@@ -45,8 +45,10 @@ class ProfileTask(RecommendationTask):
         return self.parts(model, cases, index).sum(dim=2)
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """Return shared popularity and taste, float [B, I, 2]."""
-        ranker = _taster(model)
+        """Return shared popularity and taste, float [B, I, 2]; of factors see `FactorRanker`."""
+        if isinstance(model, FactorRanker):
+            return model.parts(*cases.known.padded(index))
+        ranker = profile_ranker(model)
         taste = ranker.taste(*cases.known.padded(index))
         return torch.stack((ranker.common(len(index)), taste), dim=2)
 
@@ -85,7 +87,12 @@ def softmax_loss(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
     return (targets * found).sum(dim=1)
 
 
-def _taster(model: nn.Module) -> ProfileRanker | FactorRanker:
-    if not isinstance(model, ProfileRanker | FactorRanker):
+def profile_ranker(model: nn.Module) -> ProfileRanker:
+    """Return the model as a profile model.
+
+    Raises:
+        TypeError: If it is of another class.
+    """
+    if not isinstance(model, ProfileRanker):
         raise TypeError(f"{type(model).__name__} does not rank by profiles")
     return model

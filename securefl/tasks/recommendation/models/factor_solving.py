@@ -105,9 +105,7 @@ class Level:
         return found * (scatter / (scatter + variance).clamp(min=_TINY))[:, None]
 
 
-def levels_of(
-    factors: Tensor, level: Tensor, noise: float, codes: Sequence[Tensor]
-) -> list[Level]:
+def levels_of(factors: Tensor, level: Tensor, noise: float, codes: Sequence[Tensor]) -> list[Level]:
     """Return categories, kinds and products, each without what the wider ones have in common.
 
     Args:

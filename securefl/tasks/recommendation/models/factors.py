@@ -38,10 +38,15 @@ _OVERLAP: Final = 0.05
 """Shares of a customer's squared length: list, factors, and how codes go together."""
 _RATIO: Final = math.sqrt(2 * BY_PRODUCT * _LIST / _FACTORS)
 """Brings factors to the scale of the list: half of the purchases are hidden, and weigh double."""
-_TINY: Final = 1e-30
+_TINY: Final = 1e-20
 _MOST: Final = 1e6
-_GAIN: Final = 2.0
+_GAIN: Final = 1.4
 """Factor on the taste: a code of few purchases says less than a customer's taste is."""
+_ALIKE: Final = 0.7
+"""Factor on purchases from the same groups, which are in part what the taste says, too."""
+_FIRM: Final = (100.0, 30.0)
+"""Purchases after which a customer's own share of a category, and of a kind within it, weighs as
+much as everybody's."""
 
 
 class FactorRanker(NoisedList):
@@ -78,7 +83,36 @@ class FactorRanker(NoisedList):
 
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
         """Return scores of all products, float [B, I]; see `HistoryRanker.forward`."""
-        return self.common(len(items)) + self.taste(items, present)
+        return self.parts(items, present).sum(dim=2)
+
+    def parts(self, items: Tensor, present: Tensor) -> Tensor:
+        """Return list, groups bought before and taste, float [B, I, 3]."""
+        every = self.common(len(items)), self.alike(items, present), self.taste(items, present)
+        return torch.stack(every, dim=2)
+
+    def alike(self, items: Tensor, present: Tensor) -> Tensor:
+        """Return how much more of a product's groups the customer bought than all, float [B, I].
+
+        The logarithm of their share of purchases in its category, and in its kind within that, over
+        everybody's, each drawn to everybody's by `_FIRM` purchases: of what is released it takes
+        the list alone.
+        """
+        category, kind = self.codes[1], self.codes[2]
+        shares = self.known.softmax(dim=0)
+        above = torch.zeros(self.kinds.out_features, dtype=torch.int64).scatter(0, kind, category)
+        of_kind = shares.new_zeros(len(above)).scatter_add(0, kind, shares)
+        wide = int(category.max()) + 1
+        of_category = shares.new_zeros(wide).scatter_add(0, category, shares)
+        bought = (present > 0).to(shares.dtype)
+        in_category = _counts(category[items], bought, wide)
+        in_kind = _counts(kind[items], bought, len(above))
+        by_category = _over(
+            in_category, in_category.sum(dim=1, keepdim=True), of_category, _FIRM[0]
+        )
+        within = of_kind / of_category[above]
+        by_kind = _over(in_kind, in_category[:, above], within, _FIRM[1])
+        found: Tensor = _ALIKE * (by_category[:, category] + by_kind[:, kind])
+        return found
 
     def item_axes(self) -> dict[str, Axis]:
         """See `HasItemAxes`."""
@@ -145,3 +179,14 @@ class FactorRanker(NoisedList):
     def _settle(self, reads: Tensor, solved: Tensor) -> None:
         self.reads = reads.to(self.reads.dtype)
         self.answers = solved.nan_to_num(0.0, 0.0, 0.0).clamp(-_MOST, _MOST).to(self.answers.dtype)
+
+
+def _counts(codes: Tensor, bought: Tensor, size: int) -> Tensor:
+    """Return purchases by code, float [B, size], of codes and marks [B, K] each."""
+    return bought.new_zeros(len(codes), size).scatter_add(1, codes, bought)
+
+
+def _over(counts: Tensor, total: Tensor, shares: Tensor, firm: float) -> Tensor:
+    """Return the logarithm of drawn shares of a total over everybody's shares, float [B, size]."""
+    shares = shares.clamp(min=_TINY)
+    return ((counts + firm * shares) / ((total + firm) * shares)).log()

@@ -1,4 +1,4 @@
-"""Factors of products under a budget: one bound for a customer, sums, and what follows from them."""
+"""Factors of products under a budget: one bound for a customer, and what follows from sums."""
 
 import math
 from importlib import import_module
@@ -114,8 +114,13 @@ def test_sums_by_index_are_those_of_private_steps(prepared, monkeypatch):
     import_module("factor_sums").step(
         other, [member.examples.histories], task.settings.shown, noise=0.0
     )
-    named = dict(zip(dict(model.named_parameters()), private.split(
-        [p.numel() for p in model.parameters()]), strict=True))
+    named = dict(
+        zip(
+            dict(model.named_parameters()),
+            private.split([p.numel() for p in model.parameters()]),
+            strict=True,
+        )
+    )
     by_layer = {id(p): name for name, p in model.named_parameters()}
     wanted = torch.cat([-named[by_layer[id(layer.weight)]] for layer in model.released()])
     after = torch.cat([layer.weight.flatten() for layer in other.released()])
@@ -163,7 +168,7 @@ def test_agreed_numbers_decide_what_is_learned(purchases):
         return isinstance(task.model(facts, 0), FactorRanker)
 
     assert [learned("distributed", n, 2.0) for n in (512.0, 1e6)] == [False, True]
-    assert not learned("distributed", 1e6, 0.001)
+    assert not learned("distributed", 1e6, 1e-4)
     assert [learned("local", n, 2.0) for n in (512.0, 1e6)] == [False, True]
 
 
@@ -183,5 +188,6 @@ def test_factors_without_their_budget_are_refused(purchases, privacy, reason):
 def test_a_choice_of_categories_is_kept(purchases):
     """However many customers there are."""
     privacy = {"expected_batch": 1e7}
-    task = create_task(configured(purchases, {"model": {"learns": "categories"}, "privacy": privacy}))
+    changes = {"model": {"learns": "categories"}, "privacy": privacy}
+    task = create_task(configured(purchases, changes))
     assert isinstance(task.model(task.agree(load(task.config.data)), 0), ListedRanker)
