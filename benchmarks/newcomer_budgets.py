@@ -96,9 +96,9 @@ def alone(consortium: Consortium, member: BlendMember) -> Newcomer:
 def _scored(parts, weights: Tensor, cases: Cases) -> Scored:
     ranking = cases.ranking
     candidates = torch.cat([ranking.positive[:, None], ranking.negatives], dim=1)
-    chosen, found = candidates.clamp(min=0), []
-    for index in torch.split(torch.arange(len(chosen)), 256):
-        found.append((parts(cases, index) @ weights).gather(1, chosen[index]))
+    chosen = candidates.clamp(min=0)
+    every = torch.split(torch.arange(len(chosen)), 256)
+    found = [(parts(cases, index) @ weights).gather(1, chosen[index]) for index in every]
     return Scored(torch.cat(found), candidates >= 0, cases, chosen)
 
 
@@ -136,6 +136,53 @@ def _parts(model: nn.Module, scored: Scored) -> Tensor:
         place = scored.candidates[index][:, :, None].expand(-1, -1, shared.shape[2])
         found.append(torch.cat([scored.alone[index][:, :, None], shared.gather(1, place)], dim=2))
     return torch.cat(found)
+
+
+# -- who joins whom --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class World:
+    """A newcomer's consortium, and the histories of the others."""
+
+    consortium: Consortium
+    others: Sequence[Histories]
+
+    @classmethod
+    def of(cls, data: RetailData, newcomer: int, changes: dict) -> World:
+        config = load_config(None, merge({"task": "recommendation"}, changes))
+        task = create_task(config)
+        assert isinstance(task, BlendTask)
+        facts = task.agree(data)
+        late, private = data.members[newcomer], _private(config.seed)
+        others = [one for place, one in enumerate(data.members) if place != newcomer]
+        found = [private.prepare(one, facts).examples.histories for one in others]
+        whole = task.prepare(late, facts)
+        assert isinstance(whole, BlendMember)
+        kept = Consortium(config, task, facts, late, whole, nn.Module(), 0, 0.0)
+        return cls(kept, found)
+
+    def model(self, retailers: int, customers: int, epsilon: float) -> FactorRanker:
+        """What so many retailers with so many customers in all release."""
+        each = customers // retailers
+        rows = [torch.arange(min(each, len(one))) for one in self.others[:retailers]]
+        every = [one.at(at) for one, at in zip(self.others, rows, strict=False)]
+        torch.manual_seed(SEED)
+        budget = None if math.isinf(epsilon) else Budget(epsilon, DELTA)
+        return learned(empty(self.consortium.facts), every, budget, STEPS)
+
+
+def _private(seed: int):
+    """The task of factors under a budget, which cuts histories as a private run does."""
+    changes = {"seed": seed, "model": {"name": "profile", "learns": "products"}}
+    return create_task(load_config(None, changes | {"privacy": {"dp": "local", "epsilon": 1.0}}))
+
+
+def empty(facts: RankingFacts) -> FactorRanker:
+    """A model before its first step."""
+    found = _private(0).model(facts, 0)
+    assert isinstance(found, FactorRanker)
+    return found.eval()
 
 
 # -- the Complete Journey --------------------------------------------------------------------------

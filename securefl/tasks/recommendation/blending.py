@@ -125,13 +125,14 @@ class BlendedProfileTask(ProfileTask, BlendedTask):
     """Profiles, blended with each retailer's local models.
 
     Raises:
-        ConfigError: If single products are to be learned as under a budget, without one.
+        ConfigError: If factors of products are asked for where no sum over customers is bounded.
     """
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        if self.settings.learns == "products" and not mechanism_for(config.privacy).private:
-            raise ConfigError("model.learns: 'products' needs a budget; without one take model mf")
+        by_customer = mechanism_for(config.privacy).private and config.privacy.unit == "customer"
+        if self.settings.learns == "products" and not by_customer:
+            raise ConfigError("model.learns: 'products' takes a budget with unit 'customer'")
 
     def twin(self) -> ProfileTask:
         """See `BlendedTask`."""

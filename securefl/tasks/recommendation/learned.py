@@ -10,7 +10,6 @@ from typing import Final
 
 from securefl.config.data import retailers
 from securefl.config.schema import RunConfig
-from securefl.errors import ConfigError
 from securefl.privacy.plan import PrivacyPlan
 from securefl.tasks.common.settings import ProfileSettings
 
@@ -21,24 +20,12 @@ _LEAST: Final = 5_000
 """Agreed customers of all retailers from which on they are taken, however few the products."""
 
 
-def refuse_other_units(config: RunConfig) -> None:
-    """Refuse factors of products where a customer is not the unit of privacy.
-
-    Raises:
-        ConfigError: If they are asked for: they are sums over customers.
-    """
-    assert isinstance(config.model, ProfileSettings)
-    unit = config.privacy.unit
-    if config.model.learns == "products" and unit != "customer":
-        raise ConfigError(f"model.learns: 'products' takes privacy.unit 'customer', not '{unit}'")
-
-
 def learns_products(config: RunConfig, products: int) -> bool:
     """Return whether factors of products are learned."""
     assert isinstance(config.model, ProfileSettings)
     if config.model.learns != "auto":
         return config.model.learns == "products"
-    if config.privacy.unit != "customer" or agreed_customers(config) < _LEAST:
+    if agreed_customers(config) < _LEAST:
         return False
     return strength(config) >= _ENOUGH * math.sqrt(products)
 

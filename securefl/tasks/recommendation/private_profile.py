@@ -20,7 +20,7 @@ from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
 from securefl.ml.batches import Batch
 from securefl.tasks.recommendation.blending import BlendedProfileTask
-from securefl.tasks.recommendation.learned import learns_products, refuse_other_units
+from securefl.tasks.recommendation.learned import learns_products
 from securefl.tasks.recommendation.models.factors import FactorRanker
 from securefl.tasks.recommendation.models.listed import ListedRanker
 from securefl.tasks.recommendation.models.profile import ProfileRanker
@@ -43,7 +43,6 @@ class PrivateProfileTask(BlendedProfileTask):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        refuse_other_units(config)
         self._learns: dict[int, bool] = {}
         for section, found, sums in (
             ("privacy", config.privacy.optimizer, ("sgd",)),
