@@ -40,9 +40,9 @@ _RATIO: Final = math.sqrt(2 * BY_PRODUCT * _LIST / _FACTORS)
 """Brings factors to the scale of the list: half of the purchases are hidden, and weigh double."""
 _TINY: Final = 1e-20
 _MOST: Final = 1e6
-_GAIN: Final = 1.4
+_GAIN: Final = 1.2
 """Factor on the taste: a code of few purchases says less than a customer's taste is."""
-_ALIKE: Final = 0.7
+_ALIKE: Final = 0.6
 """Factor on purchases from the same groups, which are in part what the taste says, too."""
 _FIRM: Final = (100.0, 30.0)
 """Purchases after which a customer's own share of a category, and of a kind within it, weighs as
