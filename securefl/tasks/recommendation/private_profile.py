@@ -12,15 +12,18 @@ like the list (`models/factors.py`), under the same clip norm, noise and price.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from torch import Tensor, nn
 
+from securefl.config.data import retailers
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
 from securefl.ml.batches import Batch
+from securefl.privacy.plan import PrivacyPlan
+from securefl.tasks.common.settings import ProfileSettings
 from securefl.tasks.recommendation.blending import BlendedProfileTask
-from securefl.tasks.recommendation.learned import learns_products
 from securefl.tasks.recommendation.models.factors import FactorRanker
 from securefl.tasks.recommendation.models.listed import ListedRanker
 from securefl.tasks.recommendation.models.profile import ProfileRanker
@@ -32,6 +35,11 @@ _LIST: Final = 0.7
 _MAP: Final = 2.5
 """Factor on the loss of the map, whose gradients are short: it brings the length of most customers'
 vectors close to the clip norm, and few of them are clipped."""
+_ENOUGH: Final = 50.0
+"""Customers over the noise, in units of the root of the products, from which on factors are ahead:
+on drawn purchases they were at 100, and nothing was tried below (recommendation-private.md)."""
+_LEAST: Final = 5_000
+"""Agreed customers of all retailers from which on they are taken, however few the products."""
 
 
 class PrivateProfileTask(BlendedProfileTask):
@@ -91,3 +99,34 @@ def listed_ranker(model: nn.Module) -> ListedRanker:
     if not isinstance(model, ListedRanker):
         raise TypeError(f"{type(model).__name__} has no popularity list")
     return model
+
+
+def learns_products(config: RunConfig, products: int) -> bool:
+    """Return whether factors of products are learned."""
+    assert isinstance(config.model, ProfileSettings)
+    if config.model.learns != "auto":
+        return config.model.learns == "products"
+    if agreed_customers(config) < _LEAST:
+        return False
+    return strength(config) >= _ENOUGH * math.sqrt(products)
+
+
+def agreed_customers(config: RunConfig) -> float:
+    """Return the customers of all retailers that the public constants stand for."""
+    return retailers(config.data) * config.privacy.expected_batch / config.privacy.sampling_rate
+
+
+def strength(config: RunConfig) -> float:
+    """Return all agreed customers over the deviation of the noise of one release of the budget.
+
+    The largest singular value of a matrix of noise grows with the root of the products, and that
+    of the factors with the customers.
+    """
+    privacy, members = config.privacy, retailers(config.data)
+    steps = config.rounds * privacy.steps
+    # All steps together: their parts add up, and their noise as independent noise does.
+    noise = PrivacyPlan.of(config).sigma(config.rounds) / (privacy.sampling_rate * math.sqrt(steps))
+    # Each retailer's own noise adds up; shares of noise under masks come to that of one.
+    return agreed_customers(config) / (
+        noise * (math.sqrt(members) if privacy.dp == "local" else 1.0)
+    )

@@ -30,7 +30,7 @@ class ProfileTask(RecommendationTask):
         """Return training examples that are independent of each other."""
         return cut.separate_examples()
 
-    def model(self, facts: RankingFacts, customers: int) -> ProfileRanker:
+    def model(self, facts: RankingFacts, customers: int) -> ProfileRanker | FactorRanker:
         """Return the model, which has no parameters of single customers."""
         del customers
         return ProfileRanker(self.settings, facts.levels, len(facts.products))

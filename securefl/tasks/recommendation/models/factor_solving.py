@@ -102,7 +102,8 @@ class Level:
         weight = self.length.square() / self.length.square().sum()
         squares = found.square().mean(dim=1)
         scatter = (weight @ (squares - variance)).clamp(min=_SCATTER * float(weight @ squares))
-        return found * (scatter / (scatter + variance).clamp(min=_TINY))[:, None]
+        drawn: Tensor = found * (scatter / (scatter + variance).clamp(min=_TINY))[:, None]
+        return drawn
 
 
 def levels_of(factors: Tensor, level: Tensor, noise: float, codes: Sequence[Tensor]) -> list[Level]:
@@ -134,7 +135,8 @@ def reads_of(levels: Sequence[Level], first: Tensor, level: Tensor) -> Tensor:
     if not any(bool(one.kept.any()) for one in levels):
         common = level / level.norm()
         return first - common[:, None] * (common @ first)
-    return torch.stack([one.spread(one.polar()) for one in levels]).sum(dim=0)
+    found: Tensor = torch.stack([one.spread(one.polar()) for one in levels]).sum(dim=0)
+    return found
 
 
 def answers_of(levels: Sequence[Level], overlap: Tensor) -> Tensor:

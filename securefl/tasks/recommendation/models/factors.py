@@ -131,7 +131,8 @@ class FactorRanker(NoisedList):
     def code(self, items: Tensor, present: Tensor) -> Tensor:
         """Return a customer's code, float [B, d], of length 1, or 0 for one without purchases."""
         read = (present.sqrt().unsqueeze(1) @ self.reads[items]).squeeze(1)
-        return read / read.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        found: Tensor = read / read.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        return found
 
     def summed(self, items: Tensor, weights: Tensor, shown: Tensor) -> Tensor:
         """Return each customer's part of all sums times the sums, float [B].
