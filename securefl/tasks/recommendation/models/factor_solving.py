@@ -24,6 +24,8 @@ _HIERARCHY: Final = 0.7
 the rest is their own."""
 _SCATTER: Final = 0.02
 """Least share of what ratios of a level scatter that is not noise."""
+_TALL: Final = 4
+"""Rows over columns from which on the smallest singular value tells the noise of few customers."""
 _SEED: Final = 20
 _TINY: Final = 1e-300
 
@@ -40,7 +42,7 @@ class Level:
         sizes: Singular values, float64 [r].
         right: Right singular vectors, float64 [r, d].
         kept: Share of a direction's square that is no noise, float64 [r] in [0, 1].
-        noise: Deviation of the noise in the groups' factors.
+        noise: Deviation of the noise in the groups' factors, that of few customers with it.
     """
 
     group: Tensor
@@ -69,8 +71,7 @@ class Level:
         summed = factors.new_zeros(count, factors.shape[1])
         summed.index_add_(0, group, within[:, None] * factors)
         left, sizes, right = torch.linalg.svd(summed, full_matrices=False)
-        # The largest singular value of Gaussian noise (Davidson and Szarek 2001, theorem II.13).
-        edge = noise * (math.sqrt(count) + math.sqrt(factors.shape[1]))
+        edge, noise = _edge(sizes, count, factors.shape[1], noise)
         kept = (1 - (edge / sizes.clamp(min=_TINY)).square()).clamp(min=0)
         return cls(group, within, length, left, sizes, right, kept, noise)
 
@@ -154,6 +155,19 @@ def answers_of(levels: Sequence[Level], overlap: Tensor) -> Tensor:
     shares = (values / mean).clamp(min=_NARROW, max=float(len(values))) / len(values)
     found: Tensor = (vectors / shares) @ vectors.T @ ratios.T
     return found
+
+
+def _edge(sizes: Tensor, rows: int, columns: int, noise: float) -> tuple[float, float]:
+    """Return the largest singular value of noise alone, and the deviation of that noise.
+
+    Of Gaussian noise the values lie between the root of the rows less and plus that of the columns
+    (Davidson and Szarek 2001, theorem II.13). Customers of a finite number are noise, too: where
+    the smallest value found is above the lower edge, so is their noise.
+    """
+    wide, narrow = math.sqrt(rows), math.sqrt(columns)
+    if rows >= _TALL * columns:
+        noise = max(noise, float(sizes[-1]) / (wide - narrow))
+    return noise * (wide + narrow), noise
 
 
 def first_codes(codes: Tensor, dim: int) -> Tensor:
