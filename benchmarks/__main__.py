@@ -19,6 +19,7 @@ DOCS = HERE.parent / "docs"
 SUPPORT = {
     "__init__",
     "__main__",
+    "factor_sums",
     "harness",
     "network_parties",
     "network_setup",

@@ -227,6 +227,18 @@ class FilesSettings(Settings):
         return self
 
 
+COMPLETE_JOURNEY_RETAILERS = 5
+
+
+def retailers(settings: Settings) -> int:
+    """Return how many retailers' data a source has."""
+    if isinstance(settings, FilesSettings):
+        return len(settings.members)
+    if isinstance(settings, TutorialSettings):
+        return settings.retailers
+    return COMPLETE_JOURNEY_RETAILERS
+
+
 def knows_customers(settings: Settings) -> bool:
     """Return whether purchases of a source can have customers, which is as public as the source."""
     return not (isinstance(settings, TutorialSettings) and settings.table == "demand")

@@ -89,6 +89,12 @@ class ProfileSettings(RankingSettings):
     """Purchases from categories bought before: small enough to train privately."""
 
     name: Literal["profile"] = "profile"
+    learns: Literal["auto", "categories", "products"] = Field(
+        "auto",
+        description="What is learned under a budget: a map between categories, or factors of single"
+        " products; auto decides by the agreed numbers of customers and products and by the noise.",
+    )
+    dim: PositiveInt = Field(32, description="Length of a product's factors.")
     rank: PositiveInt = Field(16, description="Rank of the map between categories.")
     repeat: NonNegativeFloat = Field(
         2.0, description="Initial weight of earlier purchases of the same kind."

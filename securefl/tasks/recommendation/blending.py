@@ -13,9 +13,12 @@ from functools import cached_property, partial
 
 from torch import nn
 
+from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailerTables
+from securefl.errors import ConfigError
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.common.histories import CustomerExamples, joined
 from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.recommendation.local_model import (
@@ -119,7 +122,17 @@ class BlendedTask(PersonalizedTask):
 
 
 class BlendedProfileTask(ProfileTask, BlendedTask):
-    """Profiles, blended with each retailer's local models."""
+    """Profiles, blended with each retailer's local models.
+
+    Raises:
+        ConfigError: If factors of products are asked for where no sum over customers is bounded.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        by_customer = mechanism_for(config.privacy).private and config.privacy.unit == "customer"
+        if self.settings.learns == "products" and not by_customer:
+            raise ConfigError("model.learns: 'products' takes a budget with unit 'customer'")
 
     def twin(self) -> ProfileTask:
         """See `BlendedTask`."""

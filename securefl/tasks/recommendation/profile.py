@@ -15,6 +15,7 @@ from securefl.ml.batches import Batch
 from securefl.tasks.common.histories import CustomerExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.common.settings import ProfileSettings
+from securefl.tasks.recommendation.models.factors import FactorRanker
 from securefl.tasks.recommendation.models.profile import ProfileRanker
 from securefl.tasks.recommendation.models.ranking_losses import ranking_losses
 from securefl.tasks.recommendation.task import RankingFacts, RecommendationTask
@@ -29,7 +30,7 @@ class ProfileTask(RecommendationTask):
         """Return training examples that are independent of each other."""
         return cut.separate_examples()
 
-    def model(self, facts: RankingFacts, customers: int) -> ProfileRanker:
+    def model(self, facts: RankingFacts, customers: int) -> ProfileRanker | FactorRanker:
         """Return the model, which has no parameters of single customers."""
         del customers
         return ProfileRanker(self.settings, facts.levels, len(facts.products))
@@ -44,7 +45,9 @@ class ProfileTask(RecommendationTask):
         return self.parts(model, cases, index).sum(dim=2)
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """Return shared popularity and taste, float [B, I, 2]."""
+        """Return shared popularity and taste, float [B, I, 2]; of factors see `FactorRanker`."""
+        if isinstance(model, FactorRanker):
+            return model.parts(*cases.known.padded(index))
         ranker = profile_ranker(model)
         taste = ranker.taste(*cases.known.padded(index))
         return torch.stack((ranker.common(len(index)), taste), dim=2)
@@ -61,9 +64,14 @@ def masked_loss(
         weights: Weight of each purchase, float [B, K]; 0 is padding.
         share: Probability with which each purchase is shown, independently of the others.
     """
-    shown = (torch.rand_like(weights) < share) & (weights > 0)
+    shown = shown_purchases(weights, share)
     hidden = weights * ~shown
     return softmax_loss(scores_of(items, shown.to(weights.dtype)), items, hidden)
+
+
+def shown_purchases(weights: Tensor, share: float) -> Tensor:
+    """Return which purchases are shown, bool [B, K]: each with this probability by itself."""
+    return (torch.rand_like(weights) < share) & (weights > 0)
 
 
 def softmax_loss(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
