@@ -43,7 +43,7 @@ from securefl.tasks.registry import create_task
 
 EPSILONS = (1.0, 2.0, 4.0, 8.0, math.inf)
 OWN = (50, 100, 200, 500, 1_000, 2_000, 5_000)
-FEDERATIONS = ((5, 10_000), (20, 10_000), (5, 25_000), (20, 100_000))
+FEDERATIONS = ((5, 10_000), (5, 25_000), (20, 100_000))
 """Retailers, and their customers in all."""
 CASES = 2_500
 GROUPS = 20
@@ -288,6 +288,6 @@ if __name__ == "__main__":
     title = __doc__.splitlines()[0]
     if "real" in sys.argv:
         sys.argv.remove("real")
-        main(title, lambda quick: list(real(1, 1) if quick else real(4, 3)))
+        main(title, lambda quick: list(real(1, 1) if quick else real(3, 2)))
     else:
         main(title, benchmark)

@@ -24,8 +24,9 @@ _HIERARCHY: Final = 0.7
 the rest is their own."""
 _SCATTER: Final = 0.02
 """Least share of what ratios of a level scatter that is not noise."""
-_TALL: Final = 4
-"""Rows over columns from which on the smallest singular value tells the noise of few customers."""
+_ROUNDED: Final = 1e-7
+"""Length of a direction, over all factors, below which it is rounding: a kind that is a category of
+its own has nothing left to say."""
 _SEED: Final = 20
 _TINY: Final = 1e-300
 
@@ -38,11 +39,11 @@ class Level:
         group: Group of each product, int64 [I].
         within: What a product is of its group's length, float64 [I].
         length: Length of each group's part of the list, float64 [G].
-        left: Left singular vectors of the groups' factors, float64 [G, r].
+        left: Left singular vectors of the groups' factors, float64 [G, r]; 0 where it is rounding.
         sizes: Singular values, float64 [r].
         right: Right singular vectors, float64 [r, d].
         kept: Share of a direction's square that is no noise, float64 [r] in [0, 1].
-        noise: Deviation of the noise in the groups' factors, that of few customers with it.
+        noise: Deviation of the noise in the groups' factors.
     """
 
     group: Tensor
@@ -55,7 +56,7 @@ class Level:
     noise: float
 
     @classmethod
-    def of(cls, factors: Tensor, level: Tensor, group: Tensor, noise: float) -> Self:
+    def of(cls, factors: Tensor, level: Tensor, group: Tensor, noise: float, least: float) -> Self:
         """Decompose what the products of each group have in common, up to their popularity.
 
         Args:
@@ -63,6 +64,7 @@ class Level:
             level: The denoised list, float64 [I], above 0.
             group: Group of each product, int64 [I].
             noise: Standard deviation of the noise in each number.
+            least: Singular value up to which a direction is rounding.
         """
         count = int(group.max()) + 1
         length = level.new_zeros(count).index_add_(0, group, level.square()).sqrt()
@@ -71,9 +73,11 @@ class Level:
         summed = factors.new_zeros(count, factors.shape[1])
         summed.index_add_(0, group, within[:, None] * factors)
         left, sizes, right = torch.linalg.svd(summed, full_matrices=False)
-        edge, noise = _edge(sizes, count, factors.shape[1], noise)
-        kept = (1 - (edge / sizes.clamp(min=_TINY)).square()).clamp(min=0)
-        return cls(group, within, length, left, sizes, right, kept, noise)
+        there = sizes > least
+        # The largest singular value of Gaussian noise (Davidson and Szarek 2001, theorem II.13).
+        edge = noise * (math.sqrt(count) + math.sqrt(factors.shape[1]))
+        kept = (1 - (edge / sizes.clamp(min=_TINY)).square()).clamp(min=0) * there
+        return cls(group, within, length, left * there, sizes, right, kept, noise)
 
     def spread(self, of_groups: Tensor) -> Tensor:
         """Return numbers of groups [G, d] as numbers of products, float64 [I, d]."""
@@ -117,9 +121,9 @@ def levels_of(factors: Tensor, level: Tensor, noise: float, codes: Sequence[Tens
         codes: Groups of the products, int64 [I] each, the widest first.
     """
     products = torch.arange(len(level))
-    rest, found = factors, []
+    rest, found, least = factors, [], _ROUNDED * float(factors.norm())
     for group in (torch.zeros_like(products), *codes, products):
-        one = Level.of(rest, level, group, noise)
+        one = Level.of(rest, level, group, noise, least)
         rest = rest - one.spread(one.raw())
         found.append(one)
     return found[1:]  # what all have in common is popularity
@@ -156,19 +160,6 @@ def answers_of(levels: Sequence[Level], overlap: Tensor) -> Tensor:
     shares = (values / mean).clamp(min=_NARROW, max=float(len(values))) / len(values)
     found: Tensor = (vectors / shares) @ vectors.T @ ratios.T
     return found
-
-
-def _edge(sizes: Tensor, rows: int, columns: int, noise: float) -> tuple[float, float]:
-    """Return the largest singular value of noise alone, and the deviation of that noise.
-
-    Of Gaussian noise the values lie between the root of the rows less and plus that of the columns
-    (Davidson and Szarek 2001, theorem II.13). Customers of a finite number are noise, too: where
-    the smallest value found is above the lower edge, so is their noise.
-    """
-    wide, narrow = math.sqrt(rows), math.sqrt(columns)
-    if rows >= _TALL * columns:
-        noise = max(noise, float(sizes[-1]) / (wide - narrow))
-    return noise * (wide + narrow), noise
 
 
 def first_codes(codes: Tensor, dim: int) -> Tensor:
