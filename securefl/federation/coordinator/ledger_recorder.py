@@ -55,13 +55,13 @@ class Recorder:
     def conclude(
         self,
         members: tuple[str, ...],
-        *,
         number: int,
         survivors: tuple[str, ...],
         model: bytes,
         transcript: bytes | None,
-        proof: ModelProof | None,
         vote: bytes = b"",
+        *,
+        proof: ModelProof | None,
     ) -> None:
         """Announce to all members how a round ended, and have the log cosigned.
 

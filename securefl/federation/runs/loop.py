@@ -197,16 +197,8 @@ class RoundLoop:
 
     def _conclude(self, record: RoundRecord, state: RoundState) -> None:
         self.hooks.before_ledger()
-        number, survivors, model, transcript, vote = _end(record)
-        self.recorder.conclude(
-            self.federation.members,
-            number=number,
-            survivors=survivors,
-            model=model,
-            transcript=transcript,
-            proof=state.end_proof,
-            vote=vote,
-        )
+        members = self.federation.members
+        self.recorder.conclude(members, *_end(record), proof=state.end_proof)
 
     def _closed(self, state: RoundState) -> Trained:
         """Evaluate, and have the ledger signed for the last time."""
