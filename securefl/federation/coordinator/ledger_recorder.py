@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 from securefl.consortium.ledger.events import Outcome, UnseenOutcome
 from securefl.consortium.ledger.hash_chain import canonical, read_entry
@@ -11,6 +12,16 @@ from securefl.consortium.ledger.tree_heads import TreeHead
 from securefl.federation import messages as m
 from securefl.federation.aggregation.model_proofs import ModelProof
 from securefl.federation.transport.exchange import Exchange, failed
+
+
+class EndOfRound(TypedDict):
+    """How a round ended; see `Recorder.conclude`."""
+
+    number: int
+    survivors: tuple[str, ...]
+    model: bytes
+    transcript: bytes | None
+    vote: bytes
 
 
 class Recorder:
@@ -55,13 +66,13 @@ class Recorder:
     def conclude(
         self,
         members: tuple[str, ...],
+        *,
         number: int,
         survivors: tuple[str, ...],
         model: bytes,
         transcript: bytes | None,
-        vote: bytes = b"",
-        *,
         proof: ModelProof | None,
+        vote: bytes = b"",
     ) -> None:
         """Announce to all members how a round ended, and have the log cosigned.
 

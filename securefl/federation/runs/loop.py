@@ -20,7 +20,7 @@ from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.model_proofs import proved_requests
 from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.aggregation.sum_figures import RecentSums, SumReader
-from securefl.federation.coordinator.ledger_recorder import Recorder
+from securefl.federation.coordinator.ledger_recorder import EndOfRound, Recorder
 from securefl.federation.coordinator.rounds import (
     Federation,
     RoundRecord,
@@ -153,7 +153,7 @@ class RoundLoop:
         self.hooks.restore(self.federation, state)
         records = self.directory.records()
         for record in records[:-1]:
-            self.recorder.ended(*_end(record))
+            self.recorder.ended(**_end(record))
         for record in records[-1:]:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
@@ -198,7 +198,7 @@ class RoundLoop:
     def _conclude(self, record: RoundRecord, state: RoundState) -> None:
         self.hooks.before_ledger()
         members = self.federation.members
-        self.recorder.conclude(members, *_end(record), proof=state.end_proof)
+        self.recorder.conclude(members, **_end(record), proof=state.end_proof)
 
     def _closed(self, state: RoundState) -> Trained:
         """Evaluate, and have the ledger signed for the last time."""
@@ -222,11 +222,15 @@ class RoundLoop:
         )
 
 
-def _end(record: RoundRecord) -> tuple[int, tuple[str, ...], bytes, bytes | None, bytes]:
-    """Return number, survivors, model, transcript and vote of a round that ended."""
-    transcript = None if record.transcript is None else bytes.fromhex(record.transcript)
-    vote = b"" if record.vote is None else record.vote.packed()
-    return record.round, record.survivors, bytes.fromhex(record.model), transcript, vote
+def _end(record: RoundRecord) -> EndOfRound:
+    """Return how a recorded round ended, as members are told of it."""
+    return EndOfRound(
+        number=record.round,
+        survivors=record.survivors,
+        model=bytes.fromhex(record.model),
+        transcript=None if record.transcript is None else bytes.fromhex(record.transcript),
+        vote=b"" if record.vote is None else record.vote.packed(),
+    )
 
 
 def with_remarks(record: RoundRecord, recent: RecentSums) -> RoundRecord:
