@@ -117,6 +117,7 @@ class Cluster:
     def round_trips(self, nodes, turns, ahead=0):
         """Seconds that messages with nothing in them take, to so many nodes and back."""
         app, found = self.folder / "probe", self.folder / f"probe-{ahead}.json"
+        found.unlink(missing_ok=True)
         app.mkdir(exist_ok=True)
         (app / "pyproject.toml").write_text(APP)
         options = f'file="{found}" nodes={nodes} turns={turns} ahead={ahead}'
