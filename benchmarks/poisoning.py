@@ -395,7 +395,8 @@ class _Run:
     ) -> str:
         member = self.members[name]
         if self.config.privacy.dp == "distributed":
-            return ROW if row > self.settings.row else self._noised(member, *models)
+            most = self.settings.row
+            return ROW if most is not None and row > most else self._noised(member, *models)
         turn = Turn.of(now, self.earlier.get(name), row)
         self.seen.append((attack, name, turn.direction, turn.length, turn.apart, turn.turned, row))
         return self.judge.by_update(turn)
