@@ -14,9 +14,9 @@ the generated federations of `securefl audit attack --poison`; of ten members, t
 figures of a vote were chosen on seeds 0, 4 and 5; seeds 1 to 3 are measured.
 
 `played` are whole runs of the real data without a budget, with real consequences: a hostile member
-attacks in every third round, or in each; rejected rounds are repeated from the last accepted model,
-and after more than the agreed repeats the run stops. "left" is the HR@10 of the others that an
-honest run of as many accepted rounds has more than the run's last accepted model.
+attacks in the first round, in every third, or in each; rejected rounds are repeated from the last
+accepted model, and after more than the agreed repeats the run stops. "left" is the HR@10 of the
+others that an honest run of as many accepted rounds has more than the run's last accepted model.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ from securefl.ml.seeds import derive_seed
 from securefl.privacy.vote_plan import projection_noise
 
 SEEDS = (1, 2, 3)
-TUNING = (0, 4, 5)
 EVERY_PLACE = ("scale", "sign-flip", "promote-ten", "noise")
 LARGEST_ALONE = ("promote-one", "demote", "drift", "free-ride", "weight")
 PLACES = {"largest": (0,), "middle": (2,), "smallest": (4,)}
@@ -71,15 +70,16 @@ CASES = [
     ("demand", "none"),
     ("churn", "none"),
 ]
-PATTERNS = {"every third round": {2, 5, 8}, "each round": set(range(1, 11))}
+PATTERNS = {"round 1": {1}, "every third round": {2, 5, 8}, "each round": set(range(1, 11))}
 PLAYED = [
-    ("scale", "smallest", "every third round"),
-    ("sign-flip", "smallest", "every third round"),
+    ("sign-flip", "smallest", "round 1"),
     ("sign-flip", "smallest", "each round"),
+    ("scale", "smallest", "every third round"),
     ("sign-flip", "largest", "every third round"),
-    ("promote-ten", "smallest", "every third round"),
-    ("scale", "largest", "every third round"),
+    ("sign-flip", "smallest", "every third round"),
     ("promote-ten", "largest", "every third round"),
+    ("scale", "largest", "every third round"),
+    ("promote-ten", "smallest", "every third round"),
 ]
 
 
@@ -395,7 +395,8 @@ class _Run:
     ) -> str:
         member = self.members[name]
         if self.config.privacy.dp == "distributed":
-            return ROW if row > self.settings.row else self._noised(member, *models)
+            most = self.settings.row
+            return ROW if most is not None and row > most else self._noised(member, *models)
         turn = Turn.of(now, self.earlier.get(name), row)
         self.seen.append((attack, name, turn.direction, turn.length, turn.apart, turn.turned, row))
         return self.judge.by_update(turn)

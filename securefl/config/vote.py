@@ -67,10 +67,11 @@ class VoteSettings(Settings):
         description="So much less than a member's own update, as a difference of cosines, the mean"
         " of the others may keep its direction from one accepted round to the next.",
     )
-    row: PositiveFloat = Field(
-        12.0,
+    row: PositiveFloat | None = Field(
+        None,
         description="Deviations by which a product's row may move further than the usual one, where"
-        " it is ten times as long.",
+        " it is ten times as long, such as 12. By default none: in a model with a list of sales,"
+        " honest rows stand out.",
     )
     share: Annotated[float, Field(gt=0.0, le=0.5)] = Field(
         0.1, description="Part of epsilon that is kept for all ballots of a run, under a budget."

@@ -64,7 +64,8 @@ class NoisedVotes:
         noise = projection_noise(self._config, code.sensitivity.l2)
         model = model_digest(ended)
         assert self._config.vote is not None
-        if self._row_score > self._config.vote.row:  # of the sum alone, which is public: free
+        most = self._config.vote.row
+        if most is not None and self._row_score > most:  # of the sum, which is public: free
             return self._free(number, model, ROW)
         if self._survivors is None:  # it did not verify the sum: of what noise, it cannot tell
             return self._abstained(number, model)

@@ -158,7 +158,8 @@ class RoundLoop:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
             self._conclude(record, state)
-        self._check_accepted(records, state)
+        run, once = self.prepared.config, self.prepared.task.sums_once
+        check_accepted(run, records, state.best_round, sums_once=once)
         return state, records
 
     def _round(self, state: RoundState, records: list[RoundRecord], recent: RecentSums) -> None:
@@ -189,11 +190,8 @@ class RoundLoop:
         self._conclude(record, state)
         self.watch.round(record)
         records.append(record)
-        self._check_accepted(records, state)
-
-    def _check_accepted(self, records: list[RoundRecord], state: RoundState) -> None:
-        once = self.prepared.task.sums_once
-        check_accepted(self.prepared.config, records, state.best_round, sums_once=once)
+        run, once = self.prepared.config, self.prepared.task.sums_once
+        check_accepted(run, records, state.best_round, sums_once=once)
 
     def _conclude(self, record: RoundRecord, state: RoundState) -> None:
         self.hooks.before_ledger()

@@ -81,7 +81,7 @@ class Judge:
             (turn.length, settings.length, LENGTH),
             (turn.apart, settings.apart, APART),
             (turn.turned, settings.turn, TURN),
-            (turn.row, settings.row, ROW),
+            (turn.row, math.inf if settings.row is None else settings.row, ROW),
         ):
             if value > most:  # never where it is not a number
                 return reason

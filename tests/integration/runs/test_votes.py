@@ -272,7 +272,8 @@ def test_the_smallest_of_five_is_found(tmp_path, monkeypatch, attack):
 def test_a_row_that_stands_out_costs_no_budget(tmp_path, monkeypatch):
     """It is read off the sum alone, also where members would abstain for the noise."""
     monkeypatch.setattr(SumWatch, "row_score", lambda *_: 99.0)
-    config = voting(repeats=0, changes={"privacy": BUDGET, "model": {"name": "profile"}})
+    changes = {"privacy": BUDGET, "model": {"name": "profile"}}
+    config = voting(repeats=0, row=12.0, changes=changes)
     directory, run = trained(config, tmp_path / "run")
     with pytest.raises(RejectedModelError, match="5 reject: row"):
         run()

@@ -26,7 +26,7 @@ from securefl.federation.scores.turn import Part, RoundPart, Turn
 from securefl.ml.metrics.sums import Ratio
 from securefl.tasks.base import Judged
 
-STRICT = VoteSettings(worse=0.05, exposure=0.5, chance=0.5)
+STRICT = VoteSettings(worse=0.05, exposure=0.5, chance=0.5, row=12.0)
 FIFTH = Part(0.2, 5)
 JUDGE = Judge(STRICT, higher_is_better=True)
 """With 100 cases, a tenth of the metric may be lost, and a product gain 55 % of the lists."""
@@ -191,6 +191,12 @@ def test_a_row_that_stands_out_is_rejected_by_any_member():
     assert JUDGE.by_update(turned([1.0, 1.0], FIFTH, [1.0, 1.0], row=13.0)) == ROW
     assert JUDGE.by_update(Turn(row=13.0)) == ROW
     assert JUDGE.by_update(Turn(row=11.0)) == ABSTAIN
+
+
+def test_rows_are_no_reason_unless_agreed():
+    """A list of sales has rows that stand out in every honest run."""
+    judge = Judge(VoteSettings(), higher_is_better=True)
+    assert judge.by_update(turned([1.0, 1.0], FIFTH, [1.0, 1.0], row=1000.0)) == ACCEPT
 
 
 def test_a_part_of_everything_says_nothing_of_others():
