@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from securefl.config.load import load_config, merge
+from support.closing import close_all
 from support.command_line import command_line
 from support.named_keys import NAMES, key_of
 from support.small_runs import SMALL_DEMAND, SMALL_RATINGS, purchases_in
@@ -29,6 +30,13 @@ def no_book_of_ours(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECUREFL_HOME", str(tmp_path_factory.mktemp("home")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_open():
+    """Members that a test made are closed when it ends."""
+    yield
+    close_all()
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from securefl.ml.vectors import model_digest
 from securefl_protocols.wire.codec import MEMBER_HEADER_BYTES, decode_body
 from securefl_protocols.wire.messages import LayeredInput, MaskedInput
 from securefl_protocols.wire.signed_statements import signed_with_digest
+from support.closing import closed_later
 from support.rehearsal import RehearsingMember
 from support.small_runs import SMALL_DEMAND
 
@@ -116,7 +117,7 @@ class MaskedFederation:
     def member(self, name, entropy=os.urandom):
         """A member without any memory but its ledger."""
         identity = self.keys[name].private_bytes()
-        return self.make(name, identity, self.consortium, entropy, self.folder)
+        return closed_later(self.make(name, identity, self.consortium, entropy, self.folder))
 
     def round(self, number=1, aggregator=None):
         """Run a round and return its sum; the next model follows from it."""

@@ -18,6 +18,7 @@ from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.subjects import Layout
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
+from support.closing import closed_later
 from support.rehearsal import RehearsingMember
 
 RUN = Run(bytes(32), Layout("x"), {}, b"")
@@ -52,11 +53,11 @@ class ProcessParty:
 
     def start(self):
         """Start from what is on the disk; at the first time that is nothing."""
-        self.journal = MemberJournal(self.folder, self.identity, RUN.id)
+        self.journal = closed_later(MemberJournal(self.folder, self.identity, RUN.id))
         entropy, memory = QuestionEntropy(), JournalMemory(self.journal)
-        self.member = self.build(entropy, memory)
+        self.member = closed_later(self.build(entropy, memory))
         fence = getattr(self.member, "fence", None) or fence_of(self.member.ledger)
-        keys = RunKeys(self.folder, SigningKey(self.identity), RUN.id, self.name)
+        keys = closed_later(RunKeys(self.folder, SigningKey(self.identity), RUN.id, self.name))
         self.outbox = Outbox()
         parts = keys, RUN, self.outbox, self.journal, entropy, memory, fence
         self.process = MemberProcess(MemberEnd(self.name, *parts), self.member)
