@@ -144,7 +144,7 @@ def test_default_weights_are_public_and_of_all_parts(trained):
     assert task.default is not None
 
 
-def test_a_part_without_default_weights_takes_them_from_all(config):
+def test_a_part_without_weights_takes_them_from_all(config):
     matrix = {"matrix": {"model": {"name": "ease", "items": 20}}}
     assert prepared(config(model={"parts": matrix}))[0].default is None
 
