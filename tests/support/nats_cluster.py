@@ -147,6 +147,10 @@ class Mortal:
     def __init__(self, inner, death, mark):
         self.inner, self.death, self.mark = inner, death, mark
         self.state, self.restore, self.following = inner.state, inner.restore, inner.following
+        self.begin_after_loss = inner.begin_after_loss
+
+    def anew(self):
+        return Mortal(self.inner.anew(), self.death, self.mark)
 
     def handle(self, message):
         dies = self._dies(message)
