@@ -64,9 +64,9 @@ class _Used:
     backprops: Tensor
 
     def of(self, unit: int) -> _Used:
-        """Return one unit's part."""
+        """Return one unit's part, as tensors of their own: where they begin rounds a product."""
         own = slice(unit, unit + 1)
-        return _Used(self.layer, self.inputs[own], self.backprops[own])
+        return _Used(self.layer, self.inputs[own].clone(), self.backprops[own].clone())
 
     def finite(self, norms: Tensor) -> _Used:
         """Return the same with zeros for the units whose norm is not finite: 0 times NaN is NaN."""

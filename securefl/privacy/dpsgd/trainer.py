@@ -20,6 +20,7 @@ from securefl.ml.eager import SGD, Adam
 from securefl.ml.parameters import shared_parameters
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.dpsgd.aligned_products import AlignedProducts
 from securefl.privacy.dpsgd.book_keeping import BookkeepingPath, is_known
 from securefl.privacy.dpsgd.carried_sum import CarriedSum
 from securefl.privacy.dpsgd.functorch import VectorisedPath
@@ -195,7 +196,9 @@ class PrivateTrainer:
         """
         filled = torch.cat([index, index[-1:].expand(-len(index) % _ALIGNED)])
         self.rows.begin(filled, len(index))
-        self.path.accumulate(self.loss, sized_batch(self.examples, filled, width))
+        batch = sized_batch(self.examples, filled, width)
+        with AlignedProducts():  # type: ignore[no-untyped-call]
+            self.path.accumulate(self.loss, batch)
 
     def _check_layers(self) -> None:
         """Check the path once, before a unit is read.

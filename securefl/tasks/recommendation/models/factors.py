@@ -40,6 +40,10 @@ _RATIO: Final = math.sqrt(2 * BY_PRODUCT * _LIST / _FACTORS)
 """Brings factors to the scale of the list: half of the purchases are hidden, and weigh double."""
 _TINY: Final = 1e-20
 _MOST: Final = 1e6
+_STEP: Final = 2.0**-32
+_LARGEST: Final = 4.0
+"""Reads are whole multiples of the first, up to the second: in double precision sums of 2^19 of
+them are exact, in whatever order they are added."""
 _GAIN: Final = 1.2
 """Factor on the taste: a code of few purchases says less than a customer's taste is."""
 _ALIKE: Final = 0.6
@@ -78,8 +82,9 @@ class FactorRanker(NoisedList):
         for layer in (self.popularity, self.factors, self.overlap):
             nn.init.zeros_(layer.weight)
         self._first = first_codes(self.codes, self.dim)
-        self.register_buffer("reads", self._first.clone(), persistent=False)
+        self.register_buffer("reads", torch.zeros(products, self.dim), persistent=False)
         self.register_buffer("answers", torch.zeros(self.dim, products), persistent=False)
+        self._settle(self._first, self.answers)
 
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
         """Return scores of all products, float [B, I]; see `HistoryRanker.forward`."""
@@ -129,10 +134,21 @@ class FactorRanker(NoisedList):
         return found
 
     def code(self, items: Tensor, present: Tensor) -> Tensor:
-        """Return a customer's code, float [B, d], of length 1, or 0 for one without purchases."""
-        read = (present.sqrt().unsqueeze(1) @ self.reads[items]).squeeze(1)
+        """Return a customer's code, float [B, d], of length 1, or 0 for one without purchases.
+
+        In the precision of `present`.
+        """
+        read = (present.sqrt().unsqueeze(1) @ self.reads[items].to(present.dtype)).squeeze(1)
         found: Tensor = read / read.norm(dim=1, keepdim=True).clamp(min=1e-9)
         return found
+
+    def _exact_code(self, items: Tensor, marked: Tensor) -> Tensor:
+        """Return the code of marked purchases, bool [B, K], from sums that rounding cannot move.
+
+        Where weights are made so that reads cancel, a last digit decides a code; and a product of
+        matrices rounds a row by where it stands in the batch, hence by who else is in it.
+        """
+        return self.code(items, marked.double()).to(self.reads.dtype)
 
     def summed(self, items: Tensor, weights: Tensor, shown: Tensor) -> Tensor:
         """Return each customer's part of all sums times the sums, float [B].
@@ -149,8 +165,9 @@ class FactorRanker(NoisedList):
         self._denoise()
         hidden = weights * (1 - shown)
         hidden = hidden / hidden.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        by_factors = roots_times(self.factors(self.code(items, shown)), items, hidden)
-        whole = self.code(items, (weights > 0).to(weights.dtype))
+        code = self._exact_code(items, shown > 0)
+        by_factors = roots_times(self.factors(code), items, hidden)
+        whole = self._exact_code(items, weights > 0)
         by_overlap = (self.overlap(whole) * whole).sum(dim=1)
         found: Tensor = (
             math.sqrt(_LIST) * self.listed(items, weights)
@@ -178,7 +195,8 @@ class FactorRanker(NoisedList):
         self._settle(reads, answers_of(levels, overlap))
 
     def _settle(self, reads: Tensor, solved: Tensor) -> None:
-        self.reads = reads.to(self.reads.dtype)
+        reads = reads.double().nan_to_num(0.0, 0.0, 0.0).clamp(-_LARGEST, _LARGEST)
+        self.reads = ((reads / _STEP).round() * _STEP).to(self.reads.dtype)
         self.answers = solved.nan_to_num(0.0, 0.0, 0.0).clamp(-_MOST, _MOST).to(self.answers.dtype)
 
 

@@ -101,14 +101,15 @@ class NoisedList(nn.Module):
     @torch.no_grad()
     def _denoise(self) -> None:
         """Compute the list anew where what was released is another."""
-        weights = [plain(layer.weight) for layer in self.released()]
+        # Weights that a coordinator made up are no numbers, or too large for any sum. They are
+        # cleaned first: no number equals itself, and all would be computed anew for each batch.
+        weights = [plain(layer.weight).nan_to_num(0.0, 0.0, 0.0) for layer in self.released()]
         if len(weights) == len(self._known_from) and all(
             map(torch.equal, weights, self._known_from)
         ):
             return
         self._known_from = tuple(one.clone() for one in weights)
-        # Weights that a coordinator made up are no numbers, or too large for any sum.
-        self.refresh(*(one.double().nan_to_num(0.0, 0.0, 0.0) for one in weights))
+        self.refresh(*(one.double() for one in weights))
 
 
 class ListedRanker(NoisedList, ProfileRanker):

@@ -74,6 +74,51 @@ def test_width_of_the_batch_would_be_found(settings, trainer, tools, monkeypatch
     assert moved_beside("bookkeeping", settings, trainer, tools) > 1e-3
 
 
+def cancelling(tools, dtype, customers=40):
+    """Customers of one width, and a map whose codes cancel, so that rounding alone is left of it.
+
+    Rows of 21 categories, and of 5 numbers, each begin at another place of a line of the cache.
+    """
+    draw = torch.Generator().manual_seed(1)
+    bought = [torch.randperm(PRODUCTS, generator=draw)[:NARROW] for _ in range(customers)]
+    items, each = torch.cat(bought).int(), torch.arange(customers + 1) * NARROW
+    shares = torch.full((len(items),), 1 / NARROW, dtype=dtype)
+    histories = Histories(each, items, shares, items)
+    levels = [torch.arange(PRODUCTS) % size for size in (3, 21, 21)]
+    model = ProfileRanker(ProfileSettings(rank=5), levels, PRODUCTS).to(dtype)
+    with torch.no_grad():
+        model.encode.weight.normal_(generator=draw)
+        model.decode.weight.normal_(std=1e8 if dtype == torch.float32 else 1e17, generator=draw)
+        model.encode.weight[2:4] = model.encode.weight[:2]
+        model.decode.weight[:, 2:4] = -model.decode.weight[:, :2]
+        model.decode.weight[:, 4] = 0
+    home = torch.zeros(customers, dtype=torch.int64)
+    return tools.Case(
+        model, CustomerExamples(histories, home, torch.zeros(1, 0, dtype=dtype)), loss
+    )
+
+
+def moved_up(path, dtype, settings, trainer, tools):
+    """How far the sum moves without the first customer, all others being one place further up."""
+    private = trainer(cancelling(tools, dtype), settings(path=path, clip_norm=1.0))
+    every = torch.arange(40)
+    return float((private.clipped_sum(every) - private.clipped_sum(every[1:])).norm())
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_place_in_a_batch_rounds_a_unit(path, dtype, settings, trainer, tools):
+    """Products of matrices round a row by where it begins in memory; rows are filled up."""
+    assert moved_up(path, dtype, settings, trainer, tools) <= 1 + 1e-6
+
+
+def test_rows_that_are_not_filled_up_would_be_found(settings, trainer, tools, monkeypatch):
+    """One customer less moved all others, by up to 5 clip norms together."""
+    monkeypatch.setattr("securefl.privacy.dpsgd.aligned_products._LINE", 1)
+    if torch.backends.mkl.is_available():
+        assert moved_up("bookkeeping", torch.float64, settings, trainer, tools) > 1.01
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("path", PATHS)
 def test_rows_move_alike_without_a_unit_in_the_step(path, optimizer, settings, trainer, tools):

@@ -227,6 +227,7 @@ def test_others_do_not_round_by_the_size_of_the_batch(path, dtype, gone, setting
 def test_batches_that_are_not_filled_up_would_be_found(settings, trainer, tools, monkeypatch):
     """One unit less then moved all others, by 2.4 clip norms together."""
     monkeypatch.setattr("securefl.privacy.dpsgd.trainer._ALIGNED", 1)
+    monkeypatch.setattr("securefl.privacy.dpsgd.aligned_products._LINE", 1)
     every = [
         moved_by(gone, "bookkeeping", torch.float32, settings, trainer, tools) / gone
         for gone in (1, 2, 3, 5)

@@ -64,6 +64,15 @@ def summed(prepared, model, index, clip=1.0, path="bookkeeping"):
     return found
 
 
+def overlap_codes(model, items, weights):
+    """The whole codes of customers, by which their part of the overlap is made."""
+    found = []
+    handle = model.overlap.register_forward_pre_hook(lambda _, given: found.append(given[0]))
+    model.summed(items, weights, torch.zeros_like(weights))
+    handle.remove()
+    return found[0]
+
+
 @pytest.mark.parametrize("scale", [0.0, pytest.param(1.0, marks=pytest.mark.slow), 1e4])
 def test_one_customer_moves_the_sums_by_the_clip(prepared, scale):
     """Added or removed, whatever the parameters are: one L2 bound over lists, factors, overlap."""
@@ -72,6 +81,27 @@ def test_one_customer_moves_the_sums_by_the_clip(prepared, scale):
     for count in range(1, 8):
         without, beside = (summed(prepared, model, [*range(n)]) for n in (count - 1, count))
         assert 0.5 < float((beside - without).norm()) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("dim", [7, 30])
+def test_no_place_in_a_batch_moves_a_customers_part(dim):
+    """A customer less moves all others up one place; under weights that cancel, too.
+
+    Products come in pairs of opposite factors: of whoever bought both, rounding alone is left, and
+    a code has length 1 whatever is left.
+    """
+    products = 80
+    levels = [torch.zeros(products, dtype=torch.int64)] * 3
+    model = FactorRanker(ProfileSettings(dim=dim), levels, products)
+    generator = torch.manual_seed(0)
+    half = torch.randn(products // 2, dim, generator=generator)
+    with torch.no_grad():
+        model.popularity.weight.fill_(1.0)
+        model.factors.weight.copy_(torch.stack([half, -half], dim=1).flatten(0, 1))
+        torch.nn.init.eye_(model.overlap.weight)
+    items = torch.randperm(64, generator=generator).expand(32, -1).contiguous()
+    codes = overlap_codes(model, items, (items < 60).float())
+    assert float((codes - codes[0]).norm(dim=1).max()) < 1e-6
 
 
 def test_a_smaller_clip_norm_bounds_the_whole(prepared):
@@ -189,3 +219,15 @@ def test_a_choice_of_categories_is_kept(purchases):
     changes = {"model": {"learns": "categories"}, "privacy": privacy}
     task = create_task(configured(purchases, changes))
     assert isinstance(task.model(task.agree(load(task.config.data)), 0), ListedRanker)
+
+
+def test_made_up_weights_are_read_once(monkeypatch):
+    """No number equals itself; what follows from one release is one thing for all batches."""
+    model = FactorRanker(ProfileSettings(dim=4), [torch.arange(30) % 5] * 3, 30)
+    with torch.no_grad():
+        model.factors.weight[3] = math.nan
+    seen = []
+    monkeypatch.setattr(model, "refresh", lambda *weights: seen.append(weights))
+    for _ in range(2):
+        model._denoise()
+    assert len(seen) == 1
