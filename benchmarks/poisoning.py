@@ -11,7 +11,8 @@ round: the mean over all rounds, and over those that were not rejected.
 `ranking` is the real data under the packaged settings (five retailers of 246 to 767 customers):
 model mf without a budget, the private model under one. `small ranking`, `demand` and `churn` are
 the generated federations of `securefl audit attack --poison`; of ten members, two are hostile. The
-figures of a vote were chosen on seeds 0, 4 and 5; seeds 1 to 3 are measured.
+figures of a vote were chosen on seeds 0, 4 and 5, and `turn` with seeds 1 to 3, which are measured,
+in sight; docs/explanation/poisoning.md has seeds that were not.
 
 `played` are whole runs of the real data without a budget, with real consequences: a hostile member
 attacks in the first round, in every third, or in each; rejected rounds are repeated from the last
