@@ -95,6 +95,7 @@ from support.bundle_votes import (
     rejected_result,
     second_ballot,
     unasked_votes,
+    unpriced_ballot,
     withheld_ballot,
 )
 
@@ -498,6 +499,7 @@ TABLE = (
     Manipulation("a round that goes on from a rejected model", "model-chain", rejected_model),
     Manipulation("a rejected model that is handed out", "model-chain", rejected_result),
     Manipulation("a vote with a price that was not agreed", "votes-counted", priced_ballot),
+    Manipulation("a ballot on customers that no budget pays", "votes-counted", unpriced_ballot),
     Manipulation("two ballots of one member on one round", "votes-counted", second_ballot),
     Manipulation("a delta too large for the units", "delta-small", more_units),
     Manipulation("a false opening", "delta-small", false_opening),

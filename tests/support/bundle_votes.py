@@ -89,6 +89,15 @@ def priced_ballot(_):
     return sealed(voting().edited(CHEAT, Ballot, ballot, 1))
 
 
+def unpriced_ballot(_):
+    """A member of a private run lets a ballot leave that follows from its held-out customers."""
+    run = honest(rounds=1, members=5, vote={}, server={"optimizer": "fedavg"})
+    (model,) = {one.event.model for one in run.script if isinstance(one.event, Vote)}
+    ballots = dict.fromkeys(run.keys, ACCEPT) | {CHEAT: WORSE}
+    changed = run.edited(CHEAT, Ballot, {"ballot": WORSE}, 1)
+    return sealed(changed.edited(None, Vote, dict(voted(run, 1, model, ballots)), 1))
+
+
 def second_ballot(_):
     """A member records its ballot twice: of two noised readings it could send the better one."""
 

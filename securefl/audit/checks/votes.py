@@ -12,7 +12,17 @@ from securefl.config.vote_rounds import is_voted_on
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.vote_events import Ballot, Vote
 from securefl.federation.scores.ballots import counted, is_of
-from securefl.federation.scores.judgement import ABSTAIN, ROW, rejected
+from securefl.federation.scores.judgement import (
+    ABSTAIN,
+    ACCEPT,
+    BALLOTS,
+    DEPARTMENT,
+    DIRECTION,
+    EXPOSURE,
+    ROW,
+    WORSE,
+    rejected,
+)
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.vote_plan import projection_noise, vote_event
 
@@ -40,6 +50,7 @@ def votes_counted(case: AuditContext) -> Finding:
         for line, ballot in case.log.of(Ballot):
             yield from _withheld(case, line, ballot)
             yield from _mispriced(case, line, ballot)
+            yield from _unpaid(case, line, ballot)
         yield from _unrecorded(case)
         yield from _too_often(case, settings)
 
@@ -163,6 +174,19 @@ def _mispriced(case: AuditContext, line: LogEntry, ballot: Ballot) -> Iterator[F
             f" {event.noise_multiplier:.4g}",
             line.where,
         )
+
+
+def _unpaid(case: AuditContext, line: LogEntry, ballot: Ballot) -> Iterator[Finding]:
+    """Yield a finding if a ballot says what no noise of the member covers, under a budget."""
+    mechanism = mechanism_for(case.agreement.agreement.config.privacy)
+    allowed = {*BALLOTS}
+    if mechanism.shares_noise:  # of a noised projection, or of the sum
+        allowed = {ACCEPT, DIRECTION, ROW, ABSTAIN}
+    elif mechanism.private:  # of the member's released update, and never of held-out cases
+        allowed -= {WORSE, DEPARTMENT, EXPOSURE}
+    if ballot.ballot not in allowed:
+        said = f"a ballot says '{ballot.ballot}', which under this budget nothing pays for"
+        yield failed(said, line.where)
 
 
 def _unrecorded(case: AuditContext) -> Iterator[Finding]:

@@ -67,9 +67,10 @@ class MemberVotes:
         self._consortium, self._identity = spec.consortium, spec.identity
         self._scoring, self._rounds, self._ledger = scoring, rounds, ledger
         self._summed, self._row_score = sums.summed, sums.row_score
-        # The round on the table, and the last accepted one with the round that it is looked at in:
-        # in memory alone. After a restart, one round is judged without the one before.
-        self._judged: RoundPart | None = None
+        # The round on the table under its number, and the last accepted one with the round that it
+        # is looked at in: in memory alone. After a restart, one round is judged without the one
+        # before.
+        self._judged: tuple[int, RoundPart | None] = (0, None)
         self._accepted: tuple[int, RoundPart | None] = (0, None)
 
     def answer(self, request: m.VoteRequest) -> m.Ballot:
@@ -112,9 +113,17 @@ class MemberVotes:
             return
         if self._shown(vote.round) is None:
             self._ledger.record(vote)
-        # A repeated round is compared with the last accepted one, like the one that it repeats.
-        kept = self._accepted[1] if vote.rejected else self._judged
-        self._accepted, self._judged = (vote.round + 1, kept), None
+        # Shown again, a vote must not leave the next round without one to be compared with.
+        if vote.round >= self._accepted[0]:
+            self._accepted = vote.round + 1, self._kept(vote)
+
+    def _kept(self, vote: Vote) -> RoundPart | None:
+        """Return the last accepted round behind a vote; None where it is not known.
+
+        A repeated round is compared with the last accepted one, like the one that it repeats.
+        """
+        number, part = self._accepted if vote.rejected else self._judged
+        return part if number == vote.round else None
 
     def rejected(self, number: int) -> bool:
         """Return whether a round's model was rejected, by the vote in the member's ledger."""
@@ -146,26 +155,31 @@ class MemberVotes:
 
     def _newly_given(self, number: int, shared: FloatVector) -> Ballot:
         """Judge a model, and record the ballot before it leaves."""
-        config, update = self._consortium.config, self._update(number)
+        config, update, summed = self._consortium.config, self._update(number), self._summed(number)
         if update is not None and mechanism_for(config.privacy).shares_noise:
             # Noise takes long to import, and a run without a budget does not need it.
             from securefl.federation.member.noised_votes import NoisedVotes
 
-            summed = self._summed(number)
             parties = len(self._consortium.roster.names), summed[1] if summed else None
             noised = NoisedVotes(config, parties, self._ledger, self._row_score(number))
             return noised.give(number, self._rounds.trainer, update.shared, shared)
-        ballot = ABSTAIN if update is None else self._ballot(config, update, shared)
+        ballot = ABSTAIN
+        # One that verified no sum of the round may have no part in it: its update came too late.
+        if update is not None and summed is not None:
+            part = Part(update.samples / summed[0], summed[1])
+            ballot = self._ballot(config, (update, part), shared)
         event = Ballot(round=number, model=model_digest(shared).hex(), ballot=ballot)
         self._ledger.record(event)
         return event
 
-    def _ballot(self, config: RunConfig, update: TrainedUpdate, shared: FloatVector) -> str:
+    def _ballot(
+        self, config: RunConfig, own: tuple[TrainedUpdate, Part], shared: FloatVector
+    ) -> str:
         """Judge a model; the one that the round began from is the last accepted one."""
         assert config.vote is not None
-        judge = Judge(config.vote, self._scoring.metrics[0].higher_is_better)
-        own = update.change, Part(*self._part(update))
-        now = self._judged = RoundPart.of(config.server, own, update.shared, shared)
+        update, judge = own[0], Judge(config.vote, self._scoring.metrics[0].higher_is_better)
+        now = RoundPart.of(config.server, (update.change, own[1]), update.shared, shared)
+        self._judged = update.round, now
         earlier = self._accepted[1] if self._accepted[0] == update.round else None
         found = judge.by_update(Turn.of(now, earlier, self._row_score(update.round)))
         # Under a budget the own update has left with all its noise, and was charged: what follows
@@ -173,11 +187,6 @@ class MemberVotes:
         if mechanism_for(config.privacy).private or not judge.looks_at_cases(found):
             return found
         return judge.by_cases(self._scoring.judged(shared), self._scoring.judged(update.shared))
-
-    def _part(self, update: TrainedUpdate) -> tuple[float, int]:
-        """Return the member's share of a sum's weight, and the number of members in it."""
-        weight, members = self._summed(update.round) or (0, len(self._consortium.roster.names))
-        return update.samples / weight if weight else 1.0 / members, members
 
     def _update(self, number: int) -> TrainedUpdate | None:
         """Return the member's own update of a round; None where it did not train in it."""

@@ -31,6 +31,8 @@ from securefl.untrusted.text import one_line
 from securefl_protocols.primitives.entropy import DeterministicEntropy
 
 ResultT = TypeVar("ResultT")
+_CHARGED = frozenset(("train", "train-masked"))
+"""Requests that may be charged before they write."""
 _BEGINNING = "beginning"
 """The name of the state that a member began with, until there is a snapshot."""
 _log = logging.getLogger(__name__)
@@ -154,6 +156,9 @@ class MemberProcess:
                 reply = self._failure(question.id, m.MessageError.wire_name, "was refused before")
                 self._last = self._note(question.id, reply)
                 continue
+            if not again and kind_of(question.body) in _CHARGED:
+                # Nor is each restart charged that finds the disk full still.
+                self._end.journal.try_room(self._room_for(question))
             self._last = self._answer(question)
         self._end.memory.replaying = False
 
@@ -227,15 +232,20 @@ class MemberProcess:
             if not unwritten(error):
                 raise
             _log.warning("the disk took nothing in the middle of an answer: %s", error)
-            self._insist(lambda: self._answer_again(len(body)))
+            room = self._room_for(question)
+            self._insist(lambda: self._answer_again(room))
         assert self._last is not None
         self._send(self._last)
 
-    def _answer_again(self, size: int) -> None:
-        """Go back to what the journal has, and answer its last request, of so many bytes, again."""
+    def _room_for(self, question: Question) -> int:
+        """Return how many bytes an answer may write; a model that is only named counts as well."""
+        return _ROOM + 4 * len(self._models.whole(question.body) or question.body)
+
+    def _answer_again(self, room: int) -> None:
+        """Go back to what the journal has, and answer its last request again, with so much room."""
         # A private round is charged before it is trained: with no room for what it writes then,
         # each try would be charged.
-        self._end.journal.try_room(_ROOM + 4 * size)
+        self._end.journal.try_room(room)
         self._again = True
         try:
             self._recover(self._member.anew())

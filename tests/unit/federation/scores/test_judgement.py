@@ -22,6 +22,7 @@ from securefl.federation.scores.judgement import (
     Judge,
     rejected,
 )
+from securefl.federation.scores.noised_judgement import PublicChange, noised_ballot
 from securefl.federation.scores.turn import Part, RoundPart, Turn
 from securefl.ml.metrics.sums import Ratio
 from securefl.tasks.base import Judged
@@ -203,3 +204,14 @@ def test_a_part_of_everything_says_nothing_of_others():
     turn = turned([1.0, 1.0], Part(1.0, 1), [1.0, 1.0])
     assert math.isnan(turn.length)
     assert JUDGE.by_update(turn) == ACCEPT
+
+
+@pytest.mark.parametrize(("weight", "ballot"), [(0.05, DIRECTION), (0.07, ACCEPT)])
+def test_smallest_member_under_noise_shares(weight, ballot):
+    """A limit: even where all updates are alike and no noise is drawn, it has too little."""
+    weights = np.array([weight, *[(1 - weight) / 4] * 4])
+    length = float(weights.mean())
+    change = PublicChange(np.array([1.0]), length, length**2)
+    assert noised_ballot(VoteSettings(), change, round(weight * 2**20), 20) == ballot
+    lower = VoteSettings(direction=0.4)
+    assert noised_ballot(lower, change, round(weight * 2**20), 20) == ACCEPT
