@@ -89,8 +89,8 @@ def steps(folder: Path, *, real: bool) -> Iterator[Step]:
     model = ("--model", "mf") if real else ()
     yield Step(
         "Five retailers train one model; the coordinator sees the sum of their updates and no"
-        " single one. The table says whether joining pays, retailer by retailer. (Without"
-        " --model, a blend of five models recommends; it ranks better and takes some minutes.)",
+        " single one. The table says whether joining pays, retailer by retailer. Without"
+        " --model a blend of five models recommends, which ranks better and takes some minutes.",
         ("run", *data, *model, "--out", first),
     )
     yield Step(
