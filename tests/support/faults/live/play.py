@@ -108,6 +108,7 @@ class LivePlay:
     def _restart(self, party: str) -> None:
         self._planned.discard(party)
         if not self.stage.alive(party):
+            self.stage.set_overtaken_aside(party)
             self.stage.start(party)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:

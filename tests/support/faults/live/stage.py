@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ from support.small_disk import fill, make_room, small_disk
 
 _FULL = (1024, resource.RLIM_INFINITY)
 _ROOM = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+_OVERTAKEN = "Nothing is answered from it. Without the folder the member goes on"
 
 
 def live_config(members: int, rounds: int):
@@ -82,6 +84,7 @@ class LiveStage:
         self.others: list[BaseProcess] = []
         self._stack = ExitStack()
         self._checked: set[int] = set()
+        self._aside: Counter[str] = Counter()
         self._small_store = small_store
 
     def __enter__(self) -> Self:
@@ -193,6 +196,14 @@ class LiveStage:
         copy = self.village.folder / name / f"copy-{number}"
         copy_living(self.state(name), copy)
         return copy
+
+    def set_overtaken_aside(self, name: str) -> None:
+        """Do as a member says that does not answer from a folder which a copy has overtaken."""
+        path = self.village.folder / f"{name}.log"
+        said = path.read_text(encoding="utf-8").count(_OVERTAKEN) if path.exists() else 0
+        if said > self._aside[name]:
+            self._aside[name] = said
+            self.state(name).rename(self.village.folder / name / f"overtaken-{said}")
 
     def done(self) -> int:
         """Return the number of rounds that ended."""
