@@ -82,10 +82,7 @@ class Consortium:
     @classmethod
     def of(cls, data: RetailData, newcomer: int, tree: Tree) -> Consortium:
         """Train the model of all retailers but one."""
-        config = load_config(None, merge({"task": "recommendation"}, tree))
-        task = create_task(config)
-        assert isinstance(task, BlendTask)
-        facts = task.agree(data)
+        config, task, facts = agreed(data, tree)
         tables = [*data.members]
         late = tables.pop(newcomer)
         members = [watched(task.prepare(one, facts)) for one in tables]
@@ -112,6 +109,14 @@ class Consortium:
             for split, part in found.cases[found.name].items()
         }
         return replace(found, cases={found.name: cases})
+
+
+def agreed(data: RetailData, tree: Tree) -> tuple[RunConfig, BlendTask, RankingFacts]:
+    """Settings, task and facts of a consortium of all retailers."""
+    config = load_config(None, merge({"task": "recommendation"}, tree))
+    task = create_task(config)
+    assert isinstance(task, BlendTask)
+    return config, task, task.agree(data)
 
 
 def watched(member: BlendMember) -> BlendMember:

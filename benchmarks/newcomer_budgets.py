@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from factor_sums import learned
 from harness import Row, main
-from newcomer import WITHOUT_GRU, Consortium, joined, sized, trained, with_error
+from newcomer import WITHOUT_GRU, Consortium, agreed, joined, sized, trained, with_error
 from private_federation import train_privately
 from retailer_data import Drawn, drawn
-from securefl.config.load import load_config, merge
+from securefl.config.load import load_config
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.federation.runs.prepare import Prepared, prepare_data
@@ -36,7 +36,7 @@ from securefl.ml.parameters import load_shared
 from securefl.privacy.accounting.calibration import Budget
 from securefl.tasks.common.histories import Histories
 from securefl.tasks.common.ranking_examples import Cases
-from securefl.tasks.recommendation.blend import BlendMember, BlendTask
+from securefl.tasks.recommendation.blend import BlendMember
 from securefl.tasks.recommendation.models.factors import FactorRanker
 from securefl.tasks.recommendation.task import RankingFacts
 from securefl.tasks.registry import create_task
@@ -150,10 +150,7 @@ class World:
 
     @classmethod
     def of(cls, data: RetailData, newcomer: int, changes: dict) -> World:
-        config = load_config(None, merge({"task": "recommendation"}, changes))
-        task = create_task(config)
-        assert isinstance(task, BlendTask)
-        facts = task.agree(data)
+        config, task, facts = agreed(data, changes)
         late, private = data.members[newcomer], _private(config.seed)
         others = [one for place, one in enumerate(data.members) if place != newcomer]
         found = [private.prepare(one, facts).examples.histories for one in others]

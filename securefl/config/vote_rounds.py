@@ -18,6 +18,4 @@ def is_voted_on(config: RunConfig, number: int) -> bool:
 
 def votes_held(config: RunConfig) -> int:
     """Return how many votes a run holds at most."""
-    if config.vote is None:
-        return 0
-    return -(-config.rounds // config.vote.every)
+    return sum(is_voted_on(config, number) for number in range(1, config.rounds + 1))

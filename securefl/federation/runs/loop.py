@@ -158,8 +158,7 @@ class RoundLoop:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
             self._conclude(record, state)
-        run, once = self.prepared.config, self.prepared.task.sums_once
-        check_accepted(run, records, state.best_round, sums_once=once)
+        self._check_accepted(records, state)
         return state, records
 
     def _round(self, state: RoundState, records: list[RoundRecord], recent: RecentSums) -> None:
@@ -190,6 +189,9 @@ class RoundLoop:
         self._conclude(record, state)
         self.watch.round(record)
         records.append(record)
+        self._check_accepted(records, state)
+
+    def _check_accepted(self, records: list[RoundRecord], state: RoundState) -> None:
         run, once = self.prepared.config, self.prepared.task.sums_once
         check_accepted(run, records, state.best_round, sums_once=once)
 
