@@ -192,12 +192,13 @@ class PrivateTrainer:
 
         The batch is filled up to a multiple of `_ALIGNED` units, which count nothing: products of
         matrices round a row differently at other batch sizes, and weights made for it would turn
-        the last digit into another gradient for all.
+        the last digit into another gradient for all. Gradients are on whatever the caller has set:
+        without them a customer's part of a sum would be left out in silence.
         """
         filled = torch.cat([index, index[-1:].expand(-len(index) % _ALIGNED)])
         self.rows.begin(filled, len(index))
         batch = sized_batch(self.examples, filled, width)
-        with AlignedProducts():  # type: ignore[no-untyped-call]
+        with torch.enable_grad(), AlignedProducts():  # type: ignore[no-untyped-call]
             self.path.accumulate(self.loss, batch)
 
     def _check_layers(self) -> None:

@@ -25,6 +25,18 @@ def test_it_is_the_sum_of_separately_clipped_gradients(path, piece, settings, tr
 
 
 @pytest.mark.parametrize("path", ["hooks", "bookkeeping", "vectorised"])
+def test_a_caller_without_gradients_changes_nothing(path, settings, trainer, tools):
+    """A part of the sum that is left out in silence is noise with nothing beneath it."""
+    case = tools.rating_customers()
+    private = trainer(case, settings(path=path, clip_norm=0.5))
+    expected = private.clipped_sum(INDEX)
+    with torch.no_grad():
+        found = private.clipped_sum(INDEX)
+    assert torch.equal(found, expected)
+    assert found.norm() > 0
+
+
+@pytest.mark.parametrize("path", ["hooks", "bookkeeping", "vectorised"])
 def test_an_empty_batch_has_the_sum_zero(path, settings, trainer, tools):
     case = tools.rating_customers()
     empty = torch.zeros(0, dtype=torch.int64)
