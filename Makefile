@@ -105,7 +105,7 @@ $(DOCUMENTED): $(INSTALLED) locks/docs.txt
 	$(PIP) --require-hashes --no-deps -r locks/docs.txt
 	@touch $@
 
-bench: $(INSTALLED) ## Run all benchmarks; writes benchmarks/results and docs/results/benchmarks.md
+bench: $(INSTALLED) ## Run all benchmarks; writes benchmarks/results and docs/results/benchmarks
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(INSTALLED) ## Run each benchmark for at most a minute and write nothing

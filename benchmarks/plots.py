@@ -1,4 +1,4 @@
-"""Pictures for docs/results/benchmarks.md."""
+"""Pictures for docs/results/benchmarks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from matplotlib import pyplot as plt
 _GROWTH = re.compile(r"session n=(\d+) k=52 d=10000$")
 
 
-def growth(rows: Sequence[Mapping[str, Any]], path: Path) -> bool:
+def growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Cost of a member against the size of the cohort, at a fixed number of neighbours.
 
-    Returns:
-        Whether the rows have such cases; without them nothing is written.
+    Rows without such cases leave the picture as it is.
     """
     found = [(int(m[1]), row) for row in rows if (m := _GROWTH.fullmatch(row["case"]))]
     if len(found) < 2:
-        return False
+        return
     found.sort(key=lambda pair: pair[0])
     members = [n for n, _ in found]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
@@ -40,4 +39,3 @@ def growth(rows: Sequence[Mapping[str, Any]], path: Path) -> bool:
     figure.suptitle("One secure round at 52 neighbours and 10,000 coordinates")
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
-    return True

@@ -46,15 +46,14 @@ _PLACES = {
 Rows = Sequence[Mapping[str, Any]]
 
 
-def budgets(rows: Rows, path: Path) -> bool:
+def budgets(rows: Rows, path: Path) -> None:
     """Utility against epsilon; without privacy as levels across.
 
-    Returns:
-        Whether the rows have such cases; without them nothing is written.
+    Rows without such cases leave the picture as it is.
     """
     found = [(m[1], m[2], row) for row in rows if (m := _BUDGET.fullmatch(row["case"]))]
     if not found:
-        return False
+        return
     ticks = list(dict.fromkeys(epsilon for epsilon, _, _ in found))
     exact = {m[1]: row for row in rows if (m := _EXACT.fullmatch(row["case"]))}
     figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
@@ -77,14 +76,12 @@ def budgets(rows: Rows, path: Path) -> bool:
         _finish(axes, name)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     _save(figure, path)
-    return True
 
 
-def customers(rows: Rows, path: Path) -> bool:
+def customers(rows: Rows, path: Path) -> None:
     """Utility against a retailer's customers.
 
-    Returns:
-        Whether the rows have such cases; without them nothing is written.
+    Rows without such cases leave the picture as it is.
     """
     found = [
         (int(m[1].replace(",", "")), m[2], row)
@@ -92,7 +89,7 @@ def customers(rows: Rows, path: Path) -> bool:
         if (m := _SIZE.fullmatch(row["case"]))
     ]
     if not found:
-        return False
+        return
     figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     for axes, (metric, name) in zip(panels, _METRICS.items(), strict=True):
         for arm, (label, colour, style) in (_LINES | _LEVELS).items():
@@ -104,19 +101,17 @@ def customers(rows: Rows, path: Path) -> bool:
         _finish(axes, name)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     _save(figure, path)
-    return True
 
 
-def placements(rows: Rows, path: Path) -> bool:
+def placements(rows: Rows, path: Path) -> None:
     """Noise and utility of the released model against epsilon, by where the noise is added.
 
-    Returns:
-        Whether the rows have such cases; without them nothing is written.
+    Rows without such cases leave the picture as it is.
     """
     placed = [row for row in rows if "ratio" in row]
     found = [(m[1], m[2], row) for row in placed if (m := _PLACED.fullmatch(row["case"]))]
     if not found:
-        return False
+        return
     ticks = list(dict.fromkeys(epsilon for epsilon, _, _ in found))
     panels = {"ratio": "noise over a curator's", "hr@10": "HR@10", "ndcg@10": "NDCG@10"}
     figure, drawn = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
@@ -137,7 +132,6 @@ def placements(rows: Rows, path: Path) -> bool:
         _finish(axes, name)
     figure.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     _save(figure, path)
-    return True
 
 
 def _finish(axes, name: str) -> None:

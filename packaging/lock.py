@@ -37,7 +37,8 @@ CPU_WHEELS = {
 }
 """Package to SHA-256 of its CPU wheel for Linux on x86-64, Python 3.11: no registry has it."""
 _CUDA = re.compile(r"(?:nvidia|cuda)-|triton\b")
-_BLOCK = re.compile(r"^(\S+?)(?:\[\S+\])?==(\S+)(.*(?:\n    --hash=\S+.*)*)\n", re.MULTILINE)
+_BLOCK = re.compile(r"^([^\s\[]+)(?:\[[^\]]+\])?==(\S+)(.*(?:\n    --hash=\S+.*)*)\n", re.MULTILINE)
+"""Extras may have spaces between them: `cuda-toolkit[cublas, cudart]==13.0.3.0 ; ...`."""
 _READ = {"sigstore-models": "MIT"}
 """Licences that no metadata name, and that stand in the package's own file."""
 _SPDX = {

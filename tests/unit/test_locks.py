@@ -52,8 +52,20 @@ def test_every_locked_package_has_a_digest(name):
     assert found.keys() == digests.keys()
     assert all(digests.values())
     assert "://" not in TEXTS[name]
-    pinned = re.compile(r"[\w.-]+(\[[\w,]+\])?==\S+( ; .+)? \\|    --hash=sha256:\w{64}( \\)?")
+    pinned = re.compile(r"[\w.-]+(\[[\w, ]+\])?==\S+( ; .+)? \\|    --hash=sha256:\w{64}( \\)?")
     assert all(pinned.fullmatch(line) for line in TEXTS[name].splitlines())
+
+
+def test_lock_keeps_a_package_with_several_extras():
+    """The tool that resolves puts spaces between them; pip also asks for the package without."""
+    line = "cuda-toolkit[cublas, cudart]==13.0.3.0 ; sys_platform == 'linux' \\\n"
+    lock = LOCK._merged(f"{line}    --hash=sha256:{'1' * 64}\n")
+    assert LOCK.names(lock) == {"cuda-toolkit": "13.0.3.0"}
+    assert [text.partition("==")[0] for text in lock.splitlines()[::2]] == [
+        "cuda-toolkit",
+        "cuda-toolkit[cublas, cudart]",
+    ]
+    assert LOCK.cpu(lock) == ""
 
 
 @pytest.mark.parametrize("name", ["cpu", "registry", "docs"])
