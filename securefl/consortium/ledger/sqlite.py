@@ -18,9 +18,44 @@ _LOG_PAGES = 64
 grow by a hundred kilobytes a round to four megabytes."""
 
 
-def connect(
-    path: Path, *pragmas: str, tables: str = "", timeout: float = 5.0
-) -> sqlite3.Connection:
+class Connection(sqlite3.Connection):
+    """A connection with explicit transactions, which outlive a disk that fails in their middle.
+
+    Attributes:
+        left_open: Whether a transaction failed and could not be rolled back yet.
+    """
+
+    left_open = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run a block atomically and with exclusive write access.
+
+        Raises:
+            sqlite3.Error: If the file is damaged or locked by another process, or a disk fails.
+        """
+        self.undo()
+        # IMMEDIATE takes the write lock before the first read: with a deferred transaction, two
+        # processes could both read the same spent budget and then both add to it.
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            # A disk that fails has SQLite roll back by itself, or not even that can be done.
+            self.left_open = self.in_transaction
+            self.undo()
+            raise
+
+    def undo(self) -> None:
+        """Roll back a transaction that failed, now or as soon as the disk lets us."""
+        if self.left_open:
+            self.execute("ROLLBACK")
+            self.left_open = False
+            self.execute("PRAGMA synchronous=FULL")  # one that was only noted had less
+
+
+def connect(path: Path, *pragmas: str, tables: str = "", timeout: float = 5.0) -> Connection:
     """Open an SQLite file without implicit transactions; closed again where that fails.
 
     Its owner alone can read it, and what SQLite puts beside it.
@@ -43,7 +78,7 @@ def connect(
     path.chmod(0o600)
     # Each object is used in one thread, but the garbage collector may close it in another.
     connection = sqlite3.connect(
-        path, timeout=timeout, isolation_level=None, check_same_thread=False
+        path, timeout=timeout, isolation_level=None, check_same_thread=False, factory=Connection
     )
     with closed_on_failure(connection):
         for pragma in pragmas:
@@ -85,7 +120,7 @@ class Database:
     def __init__(
         self, path: Path, schema: str, version: int, upgrades: Mapping[int, str] | None = None
     ) -> None:
-        self.path, self._left_open = path, False
+        self.path = path
         with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -112,25 +147,8 @@ class Database:
         Raises:
             DatabaseError: If the file is damaged or locked by another process, or the disk is full.
         """
-        # IMMEDIATE takes the write lock before the first read: with a deferred transaction, two
-        # processes could both read the same spent budget and then both add to it.
-        self._undo()
-        self.rows("BEGIN IMMEDIATE")
-        try:
+        with self._usable(), self._connection.transaction():
             yield
-            self.rows("COMMIT")
-        except BaseException:
-            # A disk that fails has SQLite roll back by itself, or not even that can be done.
-            self._left_open = self._connection.in_transaction
-            self._undo()
-            raise
-
-    def _undo(self) -> None:
-        """Roll back a transaction that failed, now or as soon as the disk lets us."""
-        if self._left_open:
-            self.rows("ROLLBACK")
-            self._left_open = False
-            self.rows("PRAGMA synchronous=FULL")
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -138,13 +156,14 @@ class Database:
 
         A fifth of a millisecond in the place of five: for records of which every round has some.
         """
-        self._undo()
+        with self._usable():
+            self._connection.undo()
         self.rows("PRAGMA synchronous=NORMAL")
         try:
             with self.transaction():
                 yield
         finally:
-            if not self._left_open:  # else it is set with the rollback
+            if not self._connection.left_open:  # else it is set with the rollback
                 self.rows("PRAGMA synchronous=FULL")
 
     def damaged(self, what: object) -> DatabaseError:

@@ -15,7 +15,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -86,7 +85,7 @@ class MemberJournal:
         Raises:
             RunDirectoryError: If it cannot be written, or is of another version.
         """
-        self._directory, self._left_open = directory, False
+        self._directory = directory
         self._key = derive_key(identity, label=LABEL, context=run)
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -100,7 +99,7 @@ class MemberJournal:
             raise RunDirectoryError(f"{directory}: the journal cannot be used: {error}") from None
 
     def _prepare(self) -> None:
-        with self._transaction():
+        with self._database.transaction():
             version = self._database.execute("PRAGMA user_version").fetchone()[0]
             if version == _VERSION:
                 return
@@ -240,7 +239,7 @@ class MemberJournal:
         key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
         write_atomically(self._directory / file, self._sealed(key, state, "snapshot"), private=True)
         kept, head = None if besides is None else self._file_of(besides), self.head
-        with self._transaction():
+        with self._database.transaction():
             self._database.execute("UPDATE base SET head = ?", (head,))
             self._database.execute("DELETE FROM questions")
             self._database.execute("DELETE FROM secrets WHERE file IS NOT ?", (kept,))
@@ -266,24 +265,6 @@ class MemberJournal:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._undo()
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._database.execute("COMMIT")
-        except BaseException:
-            self._left_open = self._database.in_transaction
-            self._undo()
-            raise
-
-    def _undo(self) -> None:
-        """Roll back a transaction that failed, now or as soon as the disk lets us."""
-        if self._left_open:
-            self._database.execute("ROLLBACK")
-            self._left_open = False
 
     def _files(self) -> set[str]:
         rows = self._database.execute(

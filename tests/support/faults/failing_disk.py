@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from securefl.consortium.ledger.sqlite import Connection
 from securefl.errors import StorageFullError
 from securefl.federation import messages as m
 from securefl.federation.member import journal as journals
@@ -67,23 +68,18 @@ class FailingDisk:
             assert self._freed.wait(30)
 
 
-class _Connection:
+class _Failing(Connection):
     """A connection to a database on that disk."""
 
-    def __init__(self, inner: sqlite3.Connection, disk: FailingDisk) -> None:
-        self._inner, self._disk = inner, disk
+    disk: FailingDisk
 
     def execute(self, statement: str, *values: Any) -> Any:
         """Execute a statement; one that writes counts."""
+        do = super().execute
         if statement.startswith(_READS):
-            return self._inner.execute(statement, *values)
+            return do(statement, *values)
         never_half = statement.startswith("BEGIN")
-        return self._disk.write(
-            lambda: self._inner.execute(statement, *values), _full, whole=never_half
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        return self.disk.write(lambda: do(statement, *values), _full, whole=never_half)
 
 
 def _full() -> sqlite3.OperationalError:
@@ -100,8 +96,8 @@ def on_failing_disk(party, monkeypatch):
     def put() -> None:
         ledger = party.member.ledger
         ledger = getattr(ledger, "privacy_ledger", ledger)
-        party.journal._database = _Connection(party.journal._database, disk)
-        ledger._connection = _Connection(ledger._connection, disk)
+        for connection in (party.journal._database, ledger._connection):
+            connection.__class__, connection.disk = _Failing, disk
 
     honest = journals.write_atomically
     own = {party.folder, getattr(party.member, "directory", party.folder)}

@@ -123,8 +123,7 @@ class CoordinatorJournal:
             RunDirectoryError: If they cannot be written for another reason.
         """
         rows = [(section, e.party, e.request, *self._kept(e)) for e in events]
-        with self._usable(), self._database:
-            self._database.execute("BEGIN")
+        with self._usable(), self._database.transaction():
             self._database.executemany(
                 "INSERT INTO events (section, party, request, body, file) VALUES (?, ?, ?, ?, ?)",
                 rows,
@@ -163,8 +162,7 @@ class CoordinatorJournal:
         """Delete what led to the checkpoint after `done` rounds, which is durable."""
         rows = self._database.execute("SELECT file FROM events WHERE file IS NOT NULL")
         files = [file for (file,) in rows]
-        with self._usable(), self._database:
-            self._database.execute("BEGIN")
+        with self._usable(), self._database.transaction():
             self._database.execute("DELETE FROM events")
             self._database.execute("DELETE FROM snapshots WHERE done < ?", (done,))
             # The newest stays, because what is answered now is in it; numbers are never reused.

@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 
+from securefl.consortium.ledger import sqlite as sqlite_files
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.member.journal import MemberJournal
@@ -108,3 +109,31 @@ def test_connections_are_opened_in_one_place():
     assert found == {"securefl/consortium/ledger/sqlite.py", own}
     read_once = "with closing(sqlite3.connect(uri, uri=True))"
     assert (ROOT / own).read_text("utf-8").count(read_once) == 1
+
+
+class Stuck(sqlite_files.Connection):
+    """A connection whose disk takes the statements that it is not to refuse."""
+
+    refused = ()
+
+    def execute(self, statement, *values):
+        if statement in self.refused:
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(statement, *values)
+
+
+@pytest.mark.parametrize("refused", [("COMMIT",), ("COMMIT", "ROLLBACK")])
+def test_a_transaction_that_a_disk_left_open_is_undone_before_the_next(tmp_path, refused):
+    """In a ledger, which notes with less than a flush, and puts that back with the rollback."""
+    book = PrivacyLedger(tmp_path / "x.sqlite")
+    book.insert("CREATE TABLE noted (number INTEGER)")
+    book._connection.__class__, book._connection.refused = Stuck, refused
+    with pytest.raises(InputError, match="disk I/O error"), book.noting():
+        book.insert("INSERT INTO noted VALUES (1)")
+    assert book._connection.left_open == ("ROLLBACK" in refused)
+    book._connection.refused = ()
+    with book.transaction():
+        book.insert("INSERT INTO noted VALUES (2)")
+        assert book.rows("PRAGMA synchronous") == [(2,)]
+    assert book.rows("SELECT number FROM noted") == [(2,)]
+    book.close()
