@@ -55,7 +55,7 @@ from securefl.federation.scores.turn import Part, RoundPart, Turn
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import shared_parameters
 from securefl.ml.seeds import derive_seed
-from securefl.privacy.vote_plan import projection_noise
+from securefl.privacy.vote_plan import grid_shift, projection_noise
 
 SEEDS = (1, 2, 3)
 EVERY_PLACE = ("scale", "sign-flip", "promote-ten", "noise")
@@ -407,11 +407,12 @@ class _Run:
         code, members = trainer.plan.code, len(self.names)
         noise = projection_noise(self.config, code.sensitivity.l2)
         change = PublicChange.of(self.config, members, members, began, ended)
-        if change is None or not change.tells(noise.share_variance**0.5, code.bits):
+        shift = grid_shift(self.config, code.sensitivity.l2)
+        if change is None or not change.tells(noise.share_variance**0.5, code.bits - shift):
             return ABSTAIN
         drawn = round(np.random.default_rng().normal(0.0, noise.share_variance**0.5))
-        noised = trainer.projection(change.direction) + drawn
-        return noised_ballot(self.settings, change, noised, code.bits)
+        noised = trainer.projection(change.direction, shift) + drawn
+        return noised_ballot(self.settings, change, noised, code.bits - shift)
 
     def _scores(self, shared: np.ndarray) -> dict[str, Any]:
         """Return hits and cases of each member's test customers."""

@@ -10,6 +10,7 @@ computed from it. V such releases of noise multiplier sigma sqrt(V) cost what on
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from securefl.config.schema import RunConfig
 from securefl.config.vote_rounds import votes_held
@@ -21,7 +22,10 @@ from securefl.privacy.noise.shares import NoisePlan, gaussian_shares, set_aside
 from securefl.privacy.score_plan import least_multiplier
 
 ROUNDING = 1.0
-"""How much further a unit moves a projection that is rounded, in integer steps."""
+"""How much further a unit moves a projection that is rounded, in steps of its grid."""
+_FINE: Final = 1024.0
+"""Steps of its grid that a unit moves a projection by, at least, where sums have a finer one: the
+rounding is a thousandth of that, and the noise of any budget is small enough to be drawn."""
 
 
 def vote_event(config: RunConfig) -> SampledGaussian | None:
@@ -46,8 +50,18 @@ def vote_budget(config: RunConfig) -> Budget | None:
     return Budget(config.vote.share * settings.epsilon, settings.delta)
 
 
+def grid_shift(config: RunConfig, moved: float) -> int:
+    """Return by how many bits the grid of a projection is coarser than that of the sums, 0 or more.
+
+    Args:
+        config: The run's configuration.
+        moved: How far one unit moves the member's integers in a step, in the Euclidean norm.
+    """
+    return max(0, math.floor(math.log2(config.privacy.steps * moved / _FINE)))
+
+
 def projection_noise(config: RunConfig, moved: float) -> NoisePlan | None:
-    """Return the integer noise on a member's projection; None where no ballot is charged.
+    """Return the noise on a member's projection, in steps of `grid_shift`; None without a charge.
 
     Args:
         config: The run's configuration.
@@ -59,5 +73,6 @@ def projection_noise(config: RunConfig, moved: float) -> NoisePlan | None:
     event, budget = vote_event(config), vote_budget(config)
     if event is None or budget is None:
         return None
-    sensitivity = Sensitivity(config.privacy.steps * moved + ROUNDING, 1)
+    steps = math.ldexp(config.privacy.steps * moved, -grid_shift(config, moved))
+    sensitivity = Sensitivity(steps + ROUNDING, 1)
     return gaussian_shares(event, sensitivity, honest=1, budget=budget)

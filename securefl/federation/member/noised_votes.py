@@ -20,7 +20,7 @@ from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.noise.csprng import AesCtrRng, member_stream
 from securefl.privacy.noise.shares import NoisePlan
 from securefl.privacy.round_updates import RoundTraining
-from securefl.privacy.vote_plan import projection_noise
+from securefl.privacy.vote_plan import grid_shift, projection_noise
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
 from securefl_protocols.noise.skellam import Skellam
 
@@ -72,7 +72,8 @@ class NoisedVotes:
         change = PublicChange.of(self._config, self._members, self._survivors, began, ended)
         if noise is None or change is None or not trainer.remembers(number):
             return self._abstained(number, model)
-        if not change.tells(noise.share_variance**0.5, code.bits):
+        bits = code.bits - grid_shift(self._config, code.sensitivity.l2)
+        if not change.tells(noise.share_variance**0.5, bits):
             return self._abstained(number, model)
         stream = self._stream(number)
         read = partial(_read, self._config, trainer, change, partial(_drawn, noise, stream))
@@ -149,5 +150,7 @@ def _read(
     config: RunConfig, trainer: DistributedUpdates, change: PublicChange, drawn: Callable[[], int]
 ) -> str:
     assert config.vote is not None
-    noised = trainer.projection(change.direction) + drawn()
-    return noised_ballot(config.vote, change, noised, trainer.plan.code.bits)
+    code = trainer.plan.code
+    shift = grid_shift(config, code.sensitivity.l2)
+    noised = trainer.projection(change.direction, shift) + drawn()
+    return noised_ballot(config.vote, change, noised, code.bits - shift)

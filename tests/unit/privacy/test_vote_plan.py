@@ -12,7 +12,7 @@ from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan, budget_table
 from securefl.privacy.score_plan import score_event
-from securefl.privacy.vote_plan import ROUNDING, projection_noise, vote_event
+from securefl.privacy.vote_plan import ROUNDING, grid_shift, projection_noise, vote_event
 
 
 def config_of(dp="distributed", vote=None, **privacy):
@@ -52,18 +52,23 @@ def test_plan_keeps_the_budget_with_ballots():
     assert table.to_json()["vote_noise"] == event.noise_multiplier
 
 
-def test_one_unit_moves_a_projection_no_further():
-    rng, moved = np.random.default_rng(3), 1000.0
+@pytest.mark.parametrize("moved", [1000.0, 1e5, 2.0**17])
+def test_one_unit_moves_a_projection_no_further(moved):
+    rng, shift = np.random.default_rng(3), grid_shift(config_of(), moved)
     for _ in range(200):
         before = rng.integers(-(10**6), 10**6, 50)
         unit = rng.normal(size=50)
         unit = np.trunc(unit / np.linalg.norm(unit) * moved).astype(np.int64)
         direction = unit / np.linalg.norm(unit) if rng.integers(2) else rng.normal(size=50)
         direction = direction / np.linalg.norm(direction) * (1 - 1e-9)
-        sums = [round(float(total @ direction)) for total in (before, before + unit)]
-        assert abs(sums[0] - sums[1]) <= moved + ROUNDING
+        sums = [
+            round(math.ldexp(float(total @ direction), -shift)) for total in (before, before + unit)
+        ]
+        assert abs(sums[0] - sums[1]) <= math.ldexp(moved, -shift) + ROUNDING
     noise = projection_noise(config_of(), moved)
-    assert noise.sensitivity.l2 == config_of().privacy.steps * moved + ROUNDING
+    stepped = math.ldexp(config_of().privacy.steps * moved, -shift)
+    assert noise.sensitivity.l2 == stepped + ROUNDING
+    assert stepped >= min(1024.0, config_of().privacy.steps * moved)  # rounding stays small
     assert math.sqrt(noise.share_variance) >= noise.event.noise_multiplier * noise.sensitivity.l2
 
 
@@ -136,3 +141,12 @@ def test_noise_in_a_sum_follows_its_members():
     mechanism = mechanism_for(config.privacy)
     all_of_them, few = (mechanism.summed_deviation(config, 5, 100, n) for n in (None, 3))
     assert few == pytest.approx(all_of_them * math.sqrt(3 / 5))
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.5, 2.0, 8.0])
+@pytest.mark.parametrize("moved", [3.0, 2.0**14, 2.0**20, 2.0**40])
+def test_ballots_of_any_budget_have_noise_that_can_be_drawn(epsilon, moved):
+    """A run that cannot give its first ballot would stop in its first round."""
+    config = config_of(epsilon=epsilon)
+    noise = projection_noise(config, moved)
+    assert noise.share_variance >= (vote_event(config).noise_multiplier * noise.sensitivity.l2) ** 2

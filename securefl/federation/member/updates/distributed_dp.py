@@ -7,6 +7,7 @@ shares of all honest survivors together do.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -102,20 +103,21 @@ class DistributedUpdates(ABC):
         """Return whether the sum of a round without noise is here still, for `projection`."""
         return self._clean is not None and self._clean[0] == number
 
-    def projection(self, direction: DoubleVector) -> int:
+    def projection(self, direction: DoubleVector, shift: int) -> int:
         """Return the member's last sum, without noise, along a direction.
 
-        In integer steps, rounded. A private number: whoever asks adds noise and pays for it first.
+        Rounded. A private number: what asks for it adds noise and pays for it first.
 
         Args:
             direction: At most as long as 1, float64 [coordinates].
+            shift: The number is in steps that are 2^shift of those of the sum.
 
         Raises:
             ValueError: If the sum is not remembered; a restart forgets it.
         """
         if self._clean is None:
             raise ValueError("no sum is remembered")
-        return round(float(self._clean[1].astype(np.float64) @ direction))
+        return round(math.ldexp(float(self._clean[1].astype(np.float64) @ direction), -shift))
 
     def _share(self, number: int) -> tuple[DoubleVector, NoiseChain | None]:
         stream = member_stream(self.plan.base.settings, self.learner.data.name, number)
