@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCUMENTED := $(VENV)/.documented
+COMPILED := $(VENV)/.compiled
 # Modules are compiled when they are imported first: most of them never are.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
@@ -45,10 +46,15 @@ demo: $(INSTALLED) ## Run the main jobs on real data and show what the federatio
 test: $(INSTALLED) ## Run every check: lint and the documentation's build beside the tests
 	$(MAKE) --no-print-directory -j 2 lint-and-docs checks
 
-checks: $(INSTALLED) # The tests of `make test`, without lint
+# Collected once by one process: each worker would compile torch and rewrite every test otherwise.
+$(COMPILED): $(INSTALLED)
+	$(BIN)/python -m pytest -qq -n 0 --collect-only >/dev/null
+	@touch $@
+
+checks: $(COMPILED) # The tests of `make test`, without lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
-test-unit: $(INSTALLED) ## Run the fast checks of single parts, without lint
+test-unit: $(COMPILED) ## Run the fast checks of single parts, without lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/unit
 
 test-one: $(INSTALLED) ## Run the checks of one file or folder: make test-one T=tests/unit/config
@@ -57,16 +63,16 @@ test-one: $(INSTALLED) ## Run the checks of one file or folder: make test-one T=
 test-attack: $(INSTALLED) ## Play one attack of docs/explanation/attacks.md: make test-attack A=swapped_key
 	$(BIN)/python -m pytest -q -n 0 -k '$(A)' tests/protocols/attacks tests/unit tests/integration
 
-test-integration: $(INSTALLED) ## Run the checks of parts together: runs, broker, command line
+test-integration: $(COMPILED) ## Run the checks of parts together: runs, broker, command line
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/protocols tests/integration
 
-test-e2e: $(INSTALLED) ## Run the documents' walkthroughs
+test-e2e: $(COMPILED) ## Run the documents' walkthroughs
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/e2e
 
-coverage: $(INSTALLED) ## Run every check under coverage; fails below what was reached
+coverage: $(COMPILED) ## Run every check under coverage; fails below what was reached
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --cov --cov-fail-under=$(COVERED)
 
-test-slow: $(INSTALLED) ## Run the checks that take minutes
+test-slow: $(COMPILED) ## Run the checks that take minutes
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 test-lowest: ## Run the fast checks with the lowest versions allowed, in build/lowest

@@ -10,8 +10,7 @@ import os
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAvg
-from securefl_protocols import ClientSession, ClientState, RingDtype, RoundResult, ServerSession
-from securefl_protocols import ServerStep, SessionContext, SessionPlan
+import securefl_protocols as sp
 
 SCALE, LIMIT, NAME = 1 << 20, 8.0, "masks"
 
@@ -21,12 +20,9 @@ def agreed(roster, arrays):
     model = arrays["model"].numpy()
     terms, digest = hashlib.sha256(b"int32, 20 bits").digest(), hashlib.sha256(model).digest()
     size = {"members": len(roster), "dimension": model.size, "largest_input": int(SCALE * LIMIT)}
-    plan = SessionPlan.for_cohort(**size, ring=RingDtype.UINT32, terms=terms)
-    return {
-        "plan": plan,
-        "roster": roster,
-        "context": SessionContext(terms, digest, plan.digest()),
-    }, digest
+    plan = sp.SessionPlan.for_cohort(**size, ring=sp.RingDtype.UINT32, terms=terms)
+    context = sp.SessionContext(terms, digest, plan.digest())
+    return {"plan": plan, "roster": roster, "context": context}, digest
 
 
 def answer(message, context, roster, index, identity, train):
@@ -41,13 +37,13 @@ def answer(message, context, roster, index, identity, train):
         state[NAME]["heard"] = [*state[NAME]["heard"], told["text"]]
     numbers, (common, model) = itertools.count(), agreed(roster, state["arrays"])
     entropy = lambda n: hashlib.shake_256(state[NAME]["seed"] + b"%d" % next(numbers)).digest(n)
-    session = ClientSession(**common, index=index, identity=identity, entropy=entropy)
+    session = sp.ClientSession(**common, index=index, identity=identity, entropy=entropy)
     said = [session.start(1, model)]
     for text in state[NAME]["heard"]:
         said = session.receive(text)
-        if session.state is ClientState.READY and not said:
+        if session.state is sp.ClientState.READY and not said:
             said = [session.begin_round(1, model, state["vector"][""].numpy().view(np.uint32))]
-    text = b"" if isinstance(said[0], RoundResult) else said[0]
+    text = b"" if isinstance(said[0], sp.RoundResult) else said[0]
     return Message(RecordDict({NAME: ConfigRecord({"i": index, "text": text})}), reply_to=message)
 
 
@@ -64,23 +60,17 @@ class MaskedFedAvg(FedAvg):
 
     def aggregate_train(self, server_round, replies):
         common, model = agreed(self.roster, self.arrays)
-        server, nodes = ServerSession(**common, number=1, model=model), {}
-        while server.step is not ServerStep.CLOSED:
+        server, nodes = sp.ServerSession(**common, number=1, model=model), {}
+        while server.step is not sp.ServerStep.CLOSED:
             for reply in (one for one in replies if one.has_content()):
                 record = reply.content[NAME]
                 nodes[record["i"]] = reply.metadata.src_node_id
                 server.receive(record["i"], record["text"])
             told = server.end_step()  # at the end the sum, which every member verifies
-            if server.step is ServerStep.IDLE:
+            if server.step is sp.ServerStep.IDLE:
                 server.begin_round(1, model)
-            texts = {
-                i: RecordDict({NAME: ConfigRecord({"text": text})}) for i, text in told.items()
-            }
-            replies = self.grid.send_and_receive(
-                [Message(text, nodes[i], "train.masks") for i, text in texts.items()]
-            )
+            said = ((RecordDict({NAME: ConfigRecord({"text": told[i]})}), nodes[i]) for i in told)
+            replies = self.grid.send_and_receive([Message(*one, "train.masks") for one in said])
         result, old = server.result(), self.arrays["model"].numpy()
-        mean = result.total.view(np.int32) / SCALE / len(result.survivors)
-        return ArrayRecord(
-            {"model": Array((old + mean.reshape(old.shape)).astype(old.dtype))}
-        ), None
+        mean = result.total.view(np.int32).reshape(old.shape) / SCALE / len(result.survivors)
+        return ArrayRecord({"model": Array((old + mean).astype(old.dtype))}), None

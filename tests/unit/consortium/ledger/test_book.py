@@ -307,7 +307,7 @@ def test_a_book_of_the_first_version_keeps_its_charges(released, tmp_path):
     """Version 2 has two tables more; an upgrade must not cost a member its account."""
     released()
     path = book_path(tmp_path / "books", "north")
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         for table in ("entered", "journals"):
             database.execute(f"DROP TABLE {table}")
         database.execute("PRAGMA user_version = 1")
