@@ -57,6 +57,15 @@ class UnwrittenError(RunDirectoryError):
     wire_name: ClassVar[str] = "UnwrittenError"
 
 
+class UnwritableError(RunDirectoryError):
+    """Nothing can be written there until a person changes something: rights, a mount, a folder.
+
+    Waiting changes nothing, so a party ends with it, also a member that outlives a full disk.
+    """
+
+    wire_name: ClassVar[str] = "UnwritableError"
+
+
 class StorageFullError(UnwrittenError):
     """The disk is full."""
 
@@ -119,27 +128,65 @@ def needs_extra(package: str, what: str) -> MissingExtraError:
     return MissingExtraError(f"{what} needs the extra: pip install 'securefl[{EXTRAS[package]}]'")
 
 
-_NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT}
-_FAILING: Final = {errno.EFBIG, errno.EIO, errno.EROFS}
+# What a party does about a write that failed, by the number that the system or SQLite gives. What
+# is in the first two rows may pass by itself or without the party (room is made, a network disk is
+# back, a limit on file sizes is raised), and a member waits for it. Nothing else of the system's
+# does: EACCES, EPERM, EROFS, ENOENT, ENOTDIR, EISDIR and the rest end it with `UnwritableError`.
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_PASSING: Final = {errno.EFBIG, errno.EIO, errno.ETIMEDOUT}
 _SQLITE_FULL: Final = 13
-_SQLITE_FAILING: Final = {5: "busy", 8: "read-only", 10: "I/O error"}
-"""By primary result code, what passes without a change to the file."""
+_SQLITE_BUSY: Final = 5
+_SQLITE_FAILING: Final = 10
+_SQLITE_LASTING: Final = {3, 8, 14}
+"""No permission, read-only, cannot be opened; any other is of a file's content, or a bug."""
 
 
-def out_of_space(error: BaseException) -> bool:
-    """Return whether an error of the system or of SQLite says that a disk or quota is full."""
+def disk_error(place: object, error: Exception) -> Exception:
+    """Return the error to raise for one that a write met; the same one if it is of no disk.
+
+    Args:
+        place: What was to be written.
+        error: Of the system or of SQLite.
+
+    Returns:
+        `StorageFullError` or another `UnwrittenError` where the same write may succeed later, and
+        `UnwritableError` where a person has to do something first.
+    """
     if isinstance(error, OSError):
-        return error.errno in _NO_SPACE
-    return isinstance(error, StorageFullError) or (
-        getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL
+        reason = error.strerror or type(error).__name__
+        if error.errno in _FULL:
+            return StorageFullError(place)
+        if error.errno in _PASSING:
+            return UnwrittenError(f"cannot write {place}: {reason}")
+        return _unwritable(place, reason)
+    return _sqlite_error(place, error) if isinstance(error, sqlite3.Error) else error
+
+
+def _sqlite_error(place: object, error: sqlite3.Error) -> Exception:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
+    if code == _SQLITE_FULL:
+        return StorageFullError(place)
+    if code == _SQLITE_BUSY:
+        # Not to be taken from it: if it goes on, it goes on in the middle of a transaction.
+        return UnwrittenError(
+            f"{place}: another process is writing in it; end it first, with SIGKILL if it is frozen"
+        )
+    if code == _SQLITE_FAILING:
+        return UnwrittenError(f"cannot write {place}: {error}")
+    return _unwritable(place, str(error)) if code in _SQLITE_LASTING else error
+
+
+def _unwritable(place: object, reason: str) -> UnwritableError:
+    return UnwritableError(
+        f"cannot write {place}: {reason}; put that right, and go on with the same command"
     )
 
 
-def unwritten(error: BaseException) -> bool:
+def out_of_space(error: Exception) -> bool:
+    """Return whether an error says that a disk or quota is full."""
+    return isinstance(disk_error("", error), StorageFullError)
+
+
+def unwritten(error: Exception) -> bool:
     """Return whether an error says that a disk takes nothing now, and nothing else is wrong."""
-    if isinstance(error, UnwrittenError) or out_of_space(error):
-        return True
-    if isinstance(error, OSError):
-        return error.errno in _FAILING
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _SQLITE_FAILING
+    return isinstance(disk_error("", error), UnwrittenError)

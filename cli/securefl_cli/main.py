@@ -189,11 +189,11 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _named(error: Exception) -> Exception:
-    """Return the error; one of a missing package or a full disk as the one that says what to do."""
-    from securefl.errors import EXTRAS, StorageFullError, needs_extra, out_of_space
+    """Return the error; one of a missing package or of a disk as the one that says what to do."""
+    from securefl.errors import EXTRAS, disk_error, needs_extra
 
-    if isinstance(error, sqlite3.Error) and out_of_space(error):
-        return StorageFullError("a database")  # of which SQLite does not say the name
+    if isinstance(error, sqlite3.Error):
+        return disk_error("a database", error)  # of which SQLite does not say the name
     package = (getattr(error, "name", None) or "").partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
         return needs_extra(package, "this command")

@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING
 
 import safetensors
 
-from securefl.errors import (
-    InputError,
-    RunDirectoryError,
-    StorageFullError,
-    UnwrittenError,
-    out_of_space,
-)
+from securefl.errors import InputError, RunDirectoryError, disk_error
 from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes, taken
 from securefl.untrusted.tensors import tensor_header
 
@@ -48,8 +42,8 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
         private: Whether its owner alone may read it.
 
     Raises:
-        UnwrittenError: If the file cannot be written.
-        StorageFullError: If the disk is full.
+        UnwrittenError: If the disk takes nothing now; `StorageFullError` if it is full.
+        UnwritableError: If the file cannot be written at all.
     """
     temporary = path.with_name(f".{path.name}.partial")
     try:
@@ -64,9 +58,7 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
     except OSError as error:
         with suppress(OSError):  # a part of a file would keep the disk full
             temporary.unlink(missing_ok=True)
-        if out_of_space(error):
-            raise StorageFullError(path) from None
-        raise UnwrittenError(f"cannot write {path}: {error.strerror}") from None
+        raise disk_error(path, error) from None
 
 
 def refuse_taken(folder: Path) -> None:

@@ -549,6 +549,21 @@ class FullDisk:
         full_disk(self.seconds)(end)
 
 
+class RightsLost:
+    """A wrap for a member that may write no new file any more from its first question on."""
+
+    def __call__(self, end):
+        add = end.journal.add
+
+        def ask(question, body):
+            end.journal._directory.chmod(0o500)
+            if os.geteuid() == 0:  # for whom no right is missing
+                os.seteuid(65534)
+            return add(question, body)
+
+        end.journal.add = ask
+
+
 class Disorder:
     """A wrap for a link that says everything twice, late, and sometimes what it said before."""
 

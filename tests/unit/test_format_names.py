@@ -58,6 +58,7 @@ ERRORS = {
     "StorageFullError",
     "TimeLimitError",
     "UndefinedEpsilonError",
+    "UnwritableError",
     "UnwrittenError",
     "UnsupportedEventError",
     "UnsupportedLayerError",
@@ -132,6 +133,9 @@ def test_every_error_has_its_own_wire_name():
         "DatabaseError",
         "InputError",
         "RunDirectoryError",
+        "StorageFullError",
+        "UnwritableError",
+        "UnwrittenError",
     } == _INPUT_ERRORS
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from securefl.errors import InputError, StorageFullError, UnwrittenError, out_of_space, unwritten
+from securefl.errors import InputError, disk_error
 from securefl.untrusted.files import check_regular
 
 _WAIT = 60.0
@@ -113,8 +113,9 @@ class Database:
         upgrades: By older version, the SQL that leads to the next one.
 
     Raises:
-        DatabaseError: If it cannot be opened, is damaged, or has another version.
-        StorageFullError: If the disk is full.
+        DatabaseError: If it cannot be used, is damaged, or has another version.
+        UnwrittenError: If the disk takes nothing now; `StorageFullError` if it is full.
+        UnwritableError: If it cannot be written at all.
     """
 
     def __init__(
@@ -197,15 +198,8 @@ class Database:
         """Translate errors of the database and the disk into one-line messages."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if out_of_space(error):
-                raise StorageFullError(self.path) from None
-            kind = UnwrittenError if unwritten(error) else DatabaseError
-            raise kind(f"cannot use {self.path}: {error}") from None
-        except sqlite3.DatabaseError as error:
-            raise self.damaged(error) from None
-        except OSError as error:
-            if out_of_space(error):
-                raise StorageFullError(self.path) from None
-            kind = UnwrittenError if unwritten(error) else DatabaseError
-            raise kind(f"cannot use {self.path}: {error.strerror}") from None
+        except (sqlite3.Error, OSError) as error:
+            found = disk_error(self.path, error)
+            if found is error and isinstance(error, sqlite3.OperationalError):
+                found = DatabaseError(f"cannot use {self.path}: {error}")
+            raise (self.damaged(error) if found is error else found) from None

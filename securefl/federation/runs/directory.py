@@ -19,7 +19,7 @@ from securefl.config.load import dump_toml, read_dumped
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.paths import FILE as PLACES
 from securefl.consortium.ledger.paths import LedgerPaths
-from securefl.errors import InputError, RunDirectoryError, StorageFullError, out_of_space
+from securefl.errors import InputError, RunDirectoryError, disk_error
 from securefl.federation.aggregation.sum_figures import SumFigures
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
 from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
@@ -180,9 +180,7 @@ class RunDirectory:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            if out_of_space(error):
-                raise StorageFullError(self._metrics) from None
-            raise
+            raise disk_error(self._metrics, error) from None
         write_checkpoint(self._checkpoint, state, self._digest())
 
     def restore(self, state: RoundState) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import chain, repeat
 from typing import Protocol, TypeVar
 
-from securefl.errors import out_of_space, unwritten
+from securefl.errors import StorageFullError, UnwritableError, UnwrittenError, disk_error
+from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.transport.liveness import DISK_FAILS, DISK_FULL
 
@@ -49,19 +50,35 @@ def insist(write: Callable[[], ResultT], failed: Callable[[str], None]) -> Resul
             the first two, since what passes within a second or two need cost no round.
 
     Raises:
-        Exception: Whatever the write raises that no waiting changes; see `unwritten`.
+        UnwritableError: If nothing can be written before a person does something.
+        Exception: Whatever else the write raises that no waiting changes.
     """
     for tries, pause in enumerate(chain(_PAUSES, repeat(_PAUSES[-1]))):
         try:
             return write()
         except Exception as error:
-            if not unwritten(error):
-                raise
+            found = disk_error("the member's journal or ledger", error)
+            if not isinstance(found, UnwrittenError):
+                raise found from None
             if tries >= _PATIENCE:
-                failed(DISK_FULL if out_of_space(error) else DISK_FAILS)
-            _log.error("the journal cannot be written (%s); waiting", type(error).__name__)
+                failed(DISK_FULL if isinstance(found, StorageFullError) else DISK_FAILS)
+            _log.error("the journal cannot be written (%s); waiting", type(found).__name__)
             time.sleep(pause)
     raise AssertionError("unreachable")
+
+
+def raise_if_of_a_disk(failure: m.Failure) -> None:
+    """Raise the error of a disk that a member's reply stands for: it is no answer.
+
+    Raises:
+        UnwrittenError: If the disk took nothing, and may later.
+        UnwritableError: If a person has to do something first.
+    """
+    if failure.error == StorageFullError.wire_name:
+        raise StorageFullError("what this member has to keep")
+    for kind in (UnwrittenError, UnwritableError):
+        if failure.error == kind.wire_name:
+            raise kind(failure.text)
 
 
 class JournalMemory:

@@ -12,11 +12,16 @@ from typing import TypeVar
 import msgpack
 
 from securefl.consortium.ledger.journal_fence import JournalFence
-from securefl.errors import SecureflError, StorageFullError, UnwrittenError, unwritten
+from securefl.errors import SecureflError, unwritten
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
-from securefl.federation.services.durable_writes import DurableMember, JournalMemory, insist
+from securefl.federation.services.durable_writes import (
+    DurableMember,
+    JournalMemory,
+    insist,
+    raise_if_of_a_disk,
+)
 from securefl.federation.services.member_presence import Presence
 from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.journalled import COORDINATOR_NAME, Run
@@ -308,6 +313,7 @@ class MemberProcess:
 
         Raises:
             UnwrittenError: If the disk took nothing: that is no answer.
+            UnwritableError: If it never will: the member ends, and its person is told.
         """
         try:
             body = self._models.whole(question.body)
@@ -325,10 +331,7 @@ class MemberProcess:
             return reply
         failure = m.decode(reply)
         assert isinstance(failure, m.Failure)
-        if failure.error == StorageFullError.wire_name:
-            raise StorageFullError("what this member has to keep")
-        if failure.error == UnwrittenError.wire_name:
-            raise UnwrittenError(failure.text)
+        raise_if_of_a_disk(failure)
         return self._failure(question.id, failure.error, failure.text, failure.blames)
 
     def _failure(self, question: str, error: str, text: str, blames: str = "") -> bytes:

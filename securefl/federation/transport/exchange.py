@@ -26,8 +26,11 @@ class MemberInputError(MemberFailedError, InputError):
     wire_name: ClassVar[str] = "MemberInputError"
 
 
-_INPUT_ERRORS = {"InputError", "DataError", "ConfigError", "RunDirectoryError", "DatabaseError"}
-"""The `wire_name`s of errors that stand for a wrong input at a member."""
+_INPUT_ERRORS = {
+    *("InputError", "DataError", "ConfigError", "DatabaseError"),
+    *("RunDirectoryError", "UnwritableError", "UnwrittenError", "StorageFullError"),
+}
+"""The `wire_name`s of errors that stand for a wrong input at a member, or for its disk."""
 
 
 class Exchange:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from securefl.consortium.keys.key_files import generate_key
-from support.nats_cluster import QUICK, Death, Disorder, FullDisk, LastRound, Liar
+from support.nats_cluster import QUICK, Death, Disorder, FullDisk, LastRound, Liar, RightsLost
 from support.rehearsal import rehearsed_change
 
 MEMBER_STEPS = (
@@ -167,6 +167,20 @@ def test_a_member_with_a_full_disk_waits_and_loses_nothing(stage):
     stage.start_all(wraps={"member-2": FullDisk(1.0)})
     all_in_all(stage, scene)
     assert "cannot be written" in stage.tail("member-2")
+
+
+@pytest.mark.slow
+def test_a_member_that_may_not_write_ends_with_why(stage):
+    """It does not wait for room, and all sums are right, those after its restart too."""
+    stage.set(rounds=6, pause=0.3)
+    stage.start_all(wraps={"member-1": RightsLost()})
+    stage.processes["member-1"].join(60)
+    assert stage.processes["member-1"].exitcode == 1
+    assert "UnwritableError: cannot write" in stage.tail("member-1")
+    assert "Permission denied; put that right" in stage.tail("member-1")
+    (stage.folder / "member-1").chmod(0o700)
+    stage.start("member-1")
+    stage.finish()
 
 
 @pytest.mark.slow

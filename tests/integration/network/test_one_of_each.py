@@ -156,9 +156,7 @@ def test_a_process_frozen_while_it_writes(tmp_path, monkeypatch):
             partial(next_.forget, 1),
         )
         for write in writes:
-            with pytest.raises(
-                RunDirectoryError, match="another process is writing in the journal"
-            ):
+            with pytest.raises(RunDirectoryError, match="another process is writing in it"):
                 write()
         frozen._database.execute("ROLLBACK")
         for write in writes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from securefl.consortium.ledger.sqlite import closed_on_failure, connect
-from securefl.errors import RunDirectoryError, StorageFullError, out_of_space
+from securefl.errors import RunDirectoryError, disk_error
 from securefl.ml.tensor_io import read_whole, write_atomically
 
 _SMALL = 64 << 10
@@ -180,17 +180,10 @@ class CoordinatorJournal:
         try:
             yield
         except sqlite3.Error as error:
-            if out_of_space(error):
-                raise StorageFullError(self._directory) from None
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-                # Not to be taken from it: if it goes on, it goes on in the middle of a transaction.
-                raise RunDirectoryError(
-                    f"{self._directory}: another process is writing in the journal; end it first,"
-                    " with SIGKILL if it is frozen"
-                ) from None
-            raise RunDirectoryError(
-                f"{self._directory}: the journal cannot be used: {error}"
-            ) from None
+            found = disk_error(self._directory, error)
+            if found is error:
+                found = RunDirectoryError(f"{self._directory}: the journal cannot be used: {error}")
+            raise found from None
 
     def close(self) -> None:
         """Close the file."""

@@ -16,7 +16,7 @@ from securefl.consortium.ledger.overlap import shared_customers
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.consortium.ledger.round_records import records_of
 from securefl.consortium.ledger.sqlite import DatabaseError
-from securefl.errors import InputError, StorageFullError
+from securefl.errors import InputError, StorageFullError, UnwritableError
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
 
@@ -218,7 +218,7 @@ def test_a_book_of_another_version_is_one_line(released, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DatabaseError, match="cannot use"):
+    with pytest.raises(UnwritableError, match="cannot write"):
         PrivacyLedger(tmp_path / "file" / "north.sqlite")
 
 
