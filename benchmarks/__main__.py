@@ -35,6 +35,7 @@ SUPPORT = {
 }
 SCRIPTS = {p.stem: [p.name] for p in HERE.glob("*.py") if p.stem not in SUPPORT | {"tasks"}}
 SCRIPTS |= {f"tasks-{name}": ["tasks.py", name] for name in CASES}
+SCRIPTS |= {f"newcomer_budgets-{name}": ["newcomer_budgets.py", name] for name in ("large", "real")}
 NAMES = sorted(SCRIPTS)
 DRAWN = {
     "secagg_sessions": growth,

@@ -6,7 +6,8 @@ under masks come to where nobody drops out or colludes; unit customer, delta 1e-
 whole blend on the newcomer's own customers; served weighs its scores, the list and the taste on its
 own validation purchases. Standard errors are over held-out purchases, those of gains paired.
 
-`python benchmarks/newcomer_budgets.py [--quick]`; `real` runs on the Complete Journey alone.
+`python benchmarks/newcomer_budgets.py [--quick]`; `large` is a federation of 200,000
+customers beside up to 1,000 own ones, `real` the Complete Journey.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -45,6 +46,7 @@ EPSILONS = (1.0, 2.0, 4.0, 8.0, math.inf)
 OWN = (50, 100, 200, 500, 1_000, 2_000, 5_000)
 FEDERATIONS = ((5, 10_000), (5, 25_000), (20, 100_000))
 """Retailers, and their customers in all."""
+LARGE = ((20, 200_000),)
 CASES = 2_500
 GROUPS = 20
 STEPS = 4
@@ -215,7 +217,6 @@ def real(partitions: int, seeds: int) -> Iterator[Row]:
             yield Row(f"Complete Journey, epsilon {epsilon}, {size} own customers", row)
 
 
-@torch.no_grad()
 def _released(prepared: Prepared, epsilon: float) -> nn.Module:
     model = prepared.task.model(prepared.facts, 0).eval()
     load_shared(model, train_privately(prepared, epsilon, one_noise=True).shared)
@@ -269,22 +270,27 @@ def table(world: World, federations, sizes: Sequence[int], most: int) -> Iterato
             yield from rows_of(label, found, every, size)
 
 
-def benchmark(quick: bool) -> list[Row]:
+def benchmark(
+    quick: bool, federations: Sequence[tuple[int, int]] = FEDERATIONS, sizes: Sequence[int] = OWN
+) -> list[Row]:
     if quick:
         data = drawn(Drawn(products=600, customers=(300, 300, 200), weeks=26))
         return [*table(World.of(data, 2, WITHOUT_GRU), ((2, 600),), (50, 100), 200)]
-    retailers, customers = FEDERATIONS[-1]
+    retailers, customers = federations[-1]
     each = (customers // retailers,) * retailers
     data = drawn(Drawn(products=2_500, customers=(*each, OWN[-1]), weeks=26))
     world = World.of(data, retailers, WITHOUT_GRU)
     del data
-    return [*table(world, FEDERATIONS, OWN, CASES)]
+    return [*table(world, federations, sizes, CASES)]
 
+
+RUNS: Mapping[str, Callable[[bool], list[Row]]] = {
+    "real": lambda quick: list(real(1, 1) if quick else real(2, 2)),
+    "large": lambda quick: benchmark(quick, LARGE, OWN[:-2]),
+}
 
 if __name__ == "__main__":
-    title = __doc__.splitlines()[0]
-    if "real" in sys.argv:
-        sys.argv.remove("real")
-        main(title, lambda quick: list(real(1, 1) if quick else real(3, 2)))
-    else:
-        main(title, benchmark)
+    chosen = [word for word in RUNS if word in sys.argv]
+    for word in chosen:
+        sys.argv.remove(word)
+    main(__doc__.splitlines()[0], RUNS[chosen[0]] if chosen else benchmark)
