@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from securefl.config.load import other_default
 from securefl_cli.group import Interrupted
 from securefl_cli.options.run import (
     book_option,
@@ -17,10 +16,11 @@ from securefl_cli.options.run import (
     quiet_option,
     resolve,
     run_options,
+    say_first,
 )
 from securefl_cli.rendering.progress import watch
 from securefl_cli.rendering.reading import show_reading
-from securefl_cli.rendering.screen import Screen, print_json
+from securefl_cli.rendering.screen import print_json
 
 if TYPE_CHECKING:
     from securefl.config.schema import RunConfig
@@ -95,8 +95,8 @@ def run(
         from securefl.consortium.ledger.paths import LedgerPaths
 
         resolved = resolve(config, options, from_)
-        if not quiet and (said := other_default(resolved)):
-            Screen(err=True).whole(said)
+        if not quiet:
+            say_first(resolved)
         directory = _begin(resolved, repeat, out, LedgerPaths.usual(book, policy))
     from securefl.federation.runs.repeat import resume as carry_on
 

@@ -14,12 +14,14 @@ from securefl.config.load import (
     UNITS,
     load_config,
     nearest,
+    other_default,
 )
 from securefl.config.overrides import options_tree
 from securefl.config.privacy import protections
 from securefl.config.schema import RunConfig
 from securefl.config.task_registry import TASKS
 from securefl.tasks.registry import check_model
+from securefl_cli.rendering.screen import Screen
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -138,3 +140,12 @@ def resolve(config: Path | None, options: dict[str, Any], from_: Path | None = N
     from securefl.tasks.served.starting import started_from
 
     return started_from(resolved, from_)
+
+
+def say_first(config: RunConfig) -> None:
+    """Say on stderr what a reader has to know before a run: nothing has left a retailer yet."""
+    out = Screen(err=True)
+    if said := other_default(config):
+        out.whole(said)
+    for warning in config.discloses:
+        out.line(f"Warning: {warning}", "yellow")
