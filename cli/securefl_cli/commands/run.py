@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from securefl.config.load import other_default
 from securefl_cli.group import Interrupted
 from securefl_cli.options.run import (
     book_option,
@@ -16,11 +17,11 @@ from securefl_cli.options.run import (
     quiet_option,
     resolve,
     run_options,
-    say_first,
+    say_disclosed,
 )
 from securefl_cli.rendering.progress import watch
 from securefl_cli.rendering.reading import show_reading
-from securefl_cli.rendering.screen import print_json
+from securefl_cli.rendering.screen import Screen, print_json
 
 if TYPE_CHECKING:
     from securefl.config.schema import RunConfig
@@ -96,7 +97,9 @@ def run(
 
         resolved = resolve(config, options, from_)
         if not quiet:
-            say_first(resolved)
+            if said := other_default(resolved):
+                Screen(err=True).whole(said)
+            say_disclosed(resolved)
         directory = _begin(resolved, repeat, out, LedgerPaths.usual(book, policy))
     from securefl.federation.runs.repeat import resume as carry_on
 

@@ -14,7 +14,6 @@ from securefl.config.load import (
     UNITS,
     load_config,
     nearest,
-    other_default,
 )
 from securefl.config.overrides import options_tree
 from securefl.config.privacy import protections
@@ -142,10 +141,8 @@ def resolve(config: Path | None, options: dict[str, Any], from_: Path | None = N
     return started_from(resolved, from_)
 
 
-def say_first(config: RunConfig) -> None:
-    """Say on stderr what a reader has to know before a run: nothing has left a retailer yet."""
+def say_disclosed(config: RunConfig) -> None:
+    """Say on stderr what parties will see of single customers: nothing has left a retailer yet."""
     out = Screen(err=True)
-    if said := other_default(config):
-        out.whole(said)
     for warning in config.discloses:
         out.line(f"Warning: {warning}", "yellow")
