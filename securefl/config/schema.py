@@ -266,6 +266,11 @@ class RunConfig(Settings):
         return self.start is not None and self.start.model is not None
 
     @property
+    def discloses(self) -> tuple[str, ...]:
+        """What parties see of single customers because no noise was agreed; see `NamedSettings`."""
+        return self.model.discloses() if self.privacy.dp == "none" else ()
+
+    @property
     def period(self) -> Period | None:
         """The agreed first and last day of the data; None where none were agreed."""
         return self.data.period if isinstance(self.data, FilesSettings) else None
@@ -322,6 +327,11 @@ class RunConfig(Settings):
             raise ValueError(f"model.name: task '{self.task}' has no model '{self.model.name}'")
         if type(self.cuts) is not declared.split_settings:
             raise ValueError(f"{self.task}: these are settings of another task")
+        idle = self.model.first_changed(choice.under_budget) if self.privacy.dp == "none" else None
+        if idle is not None:
+            raise ValueError(
+                f"model.{idle}: model '{self.model.name}' reads it under a budget alone"
+            )
         return self
 
     @model_serializer(mode="wrap")

@@ -48,6 +48,8 @@ class ModelSpec:
             no other score leaves a retailer.
         part: The class, as `module:Class`, that trains it as a part of a blend; None where it is
             never one.
+        unused_in_part: Its settings that nothing reads there.
+        under_budget: Its settings that nothing reads without a budget.
     """
 
     settings: type[NamedSettings]
@@ -59,6 +61,8 @@ class ModelSpec:
     changes: Mapping[str, Tree] = field(default_factory=dict)
     scores: Mapping[Unit, ScoreTable] = field(default_factory=dict)
     part: str | None = None
+    unused_in_part: tuple[str, ...] = ()
+    under_budget: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

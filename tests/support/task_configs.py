@@ -61,7 +61,9 @@ def sequential_config(purchases, changes):
     tree = {"task": "sequential", "sequential": purchases["recommendation"], "model": {}}
     sizes = {"dim": 4, "hidden": 4, "length": 4, "positions": 4, "history_dropout": 0.0}
     own = {"own": {"rounds": 2, "batch_size": 8, "factorization": {"dim": 4}}}
-    changed = merge({"model": sizes | own}, changes)
+    if "privacy" in changes:
+        sizes |= own
+    changed = merge({"model": sizes}, changes)
     return load_config(None, merge({**_without_cuts(purchases), **tree}, changed))
 
 

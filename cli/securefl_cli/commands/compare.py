@@ -8,7 +8,13 @@ from typing import Any
 import click
 
 from securefl.config.overrides import parse_dropouts
-from securefl_cli.options.run import format_option, quiet_option, resolve, run_options
+from securefl_cli.options.run import (
+    format_option,
+    quiet_option,
+    resolve,
+    run_options,
+    say_disclosed,
+)
 from securefl_cli.rendering.progress import watch
 from securefl_cli.rendering.reading import show_reading
 from securefl_cli.rendering.screen import print_json
@@ -63,6 +69,7 @@ def compare(
     from securefl.federation.runs.directory import default_path
 
     if not quiet:
+        say_disclosed(resolved)
         show_reading()
     with watch(quiet=quiet) as progress:
         result = side_by_side(resolved, out or default_path(resolved, "compare"), progress)

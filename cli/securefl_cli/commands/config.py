@@ -11,7 +11,7 @@ from securefl.config.load import DEFAULT_SOURCE, SOURCES, dump_toml
 from securefl.config.task_registry import DEFAULT_TASK, TASKS
 from securefl.config.template import write_starter
 from securefl_cli.group import LazyGroup
-from securefl_cli.options.run import TASK_HELP, Name, resolve, run_options
+from securefl_cli.options.run import TASK_HELP, Name, resolve, run_options, say_disclosed
 from securefl_cli.rendering.screen import console, print_json, print_toml
 
 _COMMANDS = {
@@ -51,6 +51,7 @@ def show(
 ) -> None:
     """Print what `securefl run` with the same arguments would use, every default filled in."""
     resolved = resolve(config, options)
+    say_disclosed(resolved)
     if format == "json":
         print_json(resolved.model_dump(mode="json"))
     else:

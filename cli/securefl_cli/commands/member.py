@@ -94,6 +94,7 @@ def member(
     from securefl.federation.services.member import MemberPaths, folder_of_run, serve
     from securefl.federation.services.member_presence import BROKER, relayed
     from securefl.federation.services.member_status import read_member_status
+    from securefl_cli.rendering.agreement import print_disclosed
 
     if flower is not None and schedule:
         raise click.UsageError("--flower takes one run; --schedule needs the broker")
@@ -108,6 +109,7 @@ def member(
         return connection_context(agreement, private, facts, run, policy=rules(), broker=broker)
 
     first = enter(run_name)
+    print_disclosed(console(), first.signed.agreement.config)
     paths = MemberPaths(state, book or default_books(), rules(), data, from_)
     place = state if schedule else folder_of_run(first, state)
     try:

@@ -17,6 +17,7 @@ from securefl_cli.options.run import (
     quiet_option,
     resolve,
     run_options,
+    say_disclosed,
 )
 from securefl_cli.rendering.progress import watch
 from securefl_cli.rendering.reading import show_reading
@@ -95,8 +96,10 @@ def run(
         from securefl.consortium.ledger.paths import LedgerPaths
 
         resolved = resolve(config, options, from_)
-        if not quiet and (said := other_default(resolved)):
-            Screen(err=True).whole(said)
+        if not quiet:
+            if said := other_default(resolved):
+                Screen(err=True).whole(said)
+            say_disclosed(resolved)
         directory = _begin(resolved, repeat, out, LedgerPaths.usual(book, policy))
     from securefl.federation.runs.repeat import resume as carry_on
 

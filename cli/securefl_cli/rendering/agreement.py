@@ -24,6 +24,7 @@ def print_agreement(status: Status, path: str) -> None:
     labelled(out, "Quorum", f"{agreement.quorum} of {len(agreement.members)} members sign")
     labelled(out, "Training", training(agreement.config))
     labelled(out, "Customers", protection(agreement.config))
+    print_disclosed(out, agreement.config)
     labelled(out, "Round", smallest_round(agreement))
     if agreement.config.mode == "secure":
         labelled(out, "Lanes", lanes(agreement))
@@ -33,6 +34,12 @@ def print_agreement(status: Status, path: str) -> None:
     if agreement.broker is not None:
         copyable(out, "Broker", agreement.broker.url)
     print_standing(out, status, path)
+
+
+def print_disclosed(out: Screen, config: RunConfig) -> None:
+    """Print what parties will see of single customers, where no noise was agreed."""
+    for said in config.discloses:
+        labelled(out, "Warning", said)
 
 
 def print_standing(out: Screen, status: Status, path: str) -> None:
@@ -111,6 +118,7 @@ def agreement_json(status: Status) -> dict[str, Any]:
             for member in status.members
         ],
         "least_members": agreement.least_members,
+        "discloses": list(agreement.config.discloses),
         "config": agreement.config.model_dump(mode="json", exclude_unset=True),
         "in_force": not status.problem,
         "problem": status.problem or None,

@@ -59,6 +59,7 @@ def views(evidence: Evidence) -> tuple[PartyView, ...]:
     """Return what each party can learn of the members of a run."""
     said = evidence.disclosure
     model = said.model if said else "The task does not state what its model says."
+    model = " ".join([model, *evidence.config.discloses])
     return (
         PartyView(COORDINATOR, SEES[evidence.protection]),
         PartyView(_MEMBERS, _member(evidence)),

@@ -92,6 +92,7 @@ def _write_result(
         start=None if prepared.earlier is None else prepared.earlier.change(),
         unscored=unscored_rounds(records),
         votes=round_votes(records),
+        discloses=config.discloses,
     )
     directory.save_result(result)
     return result

@@ -208,6 +208,7 @@ class RunResult:
         start: The model that the run went on from; None where it began anew.
         unscored: The rounds whose scores failed.
         votes: The members' votes on the rounds' models; none where none was agreed.
+        discloses: What all parties saw of single customers; see `RunConfig.discloses`.
     """
 
     task: str
@@ -229,6 +230,7 @@ class RunResult:
     start: StartChange | None = None
     unscored: tuple[Unscored, ...] = ()
     votes: tuple[RoundVote, ...] = ()
+    discloses: tuple[str, ...] = ()
 
     @property
     def in_no_sum(self) -> tuple[str, ...]:
@@ -239,8 +241,9 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
-        # A run that began anew, was scored throughout and held no vote has the keys of before.
-        for key in ("start", "unscored", "votes"):
+        # A run that began anew, was scored throughout, held no vote and disclosed nothing more has
+        # the keys of before.
+        for key in ("start", "unscored", "votes", "discloses"):
             if not plain[key]:
                 del plain[key]
         return plain
@@ -277,6 +280,7 @@ def result_from_json(text: str, path: Path) -> RunResult:
             RoundVote(**(vote | {"absent": tuple(vote["absent"])}))
             for vote in fields.get("votes", ())
         )
+        fields["discloses"] = tuple(str(said) for said in fields.get("discloses", ()))
         fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
         return RunResult(**fields)
     except (ValueError, TypeError, KeyError):

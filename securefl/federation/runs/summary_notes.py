@@ -23,6 +23,7 @@ _ARMS: Final = {"federated": "federated", "released": "released model"}
 
 def notes(result: Result) -> Iterator[str]:
     """Yield the notes of a run's summary, in the order in which a reader needs them."""
+    yield from runs_of(result)[0].discloses
     yield from _start(result)
     yield from _seen_by(result)
     yield from _refused(result)

@@ -21,6 +21,9 @@ from securefl.ml.metrics.unit_sums import UnitSums
 CUTOFF = 10
 """Length of the list in which the held-out product has to be."""
 
+METRICS = ("ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full")
+"""Names of the ranking metrics."""
+
 _CHUNK = 256
 
 Scores = Callable[[Tensor], Tensor]
@@ -86,10 +89,9 @@ def ranking_tally(scores: Scores, cases: RankingCases) -> MetricSums:
     sums = torch.zeros(5, dtype=torch.float64)
     for first in range(0, len(cases.positive), _CHUNK):
         index = torch.arange(first, min(first + _CHUNK, len(cases.positive)))
-        sums += torch.stack(_gains(scores(index), cases, index)).sum(dim=1)
-    names = ("ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full")
+        sums += torch.stack(gains(scores(index), cases, index)).sum(dim=1)
     count = float(len(cases.positive))
-    return MetricSums({n: Ratio(v, count) for n, v in zip(names, sums.tolist(), strict=True)})
+    return MetricSums({n: Ratio(v, count) for n, v in zip(METRICS, sums.tolist(), strict=True)})
 
 
 def listed_and_gained(scores: Scores, cases: RankingCases) -> tuple[Tensor, Tensor]:
@@ -99,15 +101,15 @@ def listed_and_gained(scores: Scores, cases: RankingCases) -> tuple[Tensor, Tens
     purchase itself: it is what the customer would have been shown before it. The gain is
     `ndcg@10_expected`.
     """
-    counts, gains = torch.zeros(len(cases.sold), dtype=torch.int64), [torch.zeros(0).double()]
+    counts, gained = torch.zeros(len(cases.sold), dtype=torch.int64), [torch.zeros(0).double()]
     for first in range(0, len(cases.positive), _CHUNK):
         index = torch.arange(first, min(first + _CHUNK, len(cases.positive)))
         found, allowed = scores(index), cases.competitors(index)
-        gains.append(_gains(found, cases, index)[0])
+        gained.append(gains(found, cases, index)[0])
         allowed[torch.arange(len(index)), cases.positive[index]] = True
         best = found.masked_fill(~allowed, float("-inf")).topk(min(CUTOFF, found.shape[1]), dim=1)
         counts += torch.bincount(best.indices[best.values > float("-inf")], minlength=len(counts))
-    return counts, torch.cat(gains)
+    return counts, torch.cat(gained)
 
 
 def same_for_all(scores: Tensor, index: Tensor) -> Tensor:
@@ -115,8 +117,14 @@ def same_for_all(scores: Tensor, index: Tensor) -> Tensor:
     return scores.expand(len(index), -1)
 
 
-def _gains(scores: Tensor, cases: RankingCases, index: Tensor) -> list[Tensor]:
-    """Return each metric of each case, float64 [B] each."""
+def gains(scores: Tensor, cases: RankingCases, index: Tensor) -> list[Tensor]:
+    """Return each metric of each case, float64 [B] each, in the order of `METRICS`.
+
+    Args:
+        scores: Scores of all products for the cases at `index`, float [B, I].
+        cases: The held-out purchases.
+        index: Positions of cases, int64 [B].
+    """
     positive = scores.gather(1, cases.positive[index, None])
     negatives = cases.negatives[index]
     ahead = (scores.gather(1, negatives.clamp(min=0)) >= positive) & (negatives >= 0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 from pydantic import (
     Field,
@@ -27,6 +28,27 @@ class RankingSettings(NamedSettings):
     """Settings of a model that ranks products for customers."""
 
 
+class _Drawing(Protocol):
+    @property
+    def loss(self) -> RankingLoss: ...
+
+    def first_changed(self, names: Iterable[str]) -> str | None: ...
+
+
+DrawingT = TypeVar("DrawingT", bound=_Drawing)
+
+
+def negatives_are_drawn(settings: DrawingT) -> DrawingT:
+    """Refuse a number of drawn competitors where the loss takes all products.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    if settings.loss == "softmax" and settings.first_changed(["negatives"]):
+        raise ValueError("negatives: loss 'softmax' takes all products and draws none")
+    return settings
+
+
 class FactorizationSettings(RankingSettings):
     """Matrix factorisation for purchases: customer vectors stay at the retailer."""
 
@@ -39,6 +61,7 @@ class FactorizationSettings(RankingSettings):
     negatives: PositiveInt = Field(
         256, description="Products sampled for a customer in each step, except with loss softmax."
     )
+    _draws = model_validator(mode="after")(negatives_are_drawn)
 
 
 class HierarchicalSettings(RankingSettings):
@@ -49,6 +72,7 @@ class HierarchicalSettings(RankingSettings):
     history_dropout: Fraction = 0.5
     loss: RankingLoss = "softmax"
     negatives: PositiveInt = 256
+    _draws = model_validator(mode="after")(negatives_are_drawn)
     rank: PositiveInt = Field(
         4, description="Rank of the retailer's local change of its customers' vectors."
     )
@@ -108,6 +132,12 @@ class ProfileSettings(RankingSettings):
         " the others.",
     )
     own: LocalModelSettings = LocalModelSettings()
+
+    @model_validator(mode="after")
+    def _has_factors(self) -> Self:
+        if self.learns == "categories" and self.first_changed(["dim"]):
+            raise ValueError("dim: a map between categories has no factors of products")
+        return self
 
 
 class RecommendationSettings(Settings):

@@ -56,6 +56,7 @@ HYBRID: Final = TaskSpec(
             "securefl.tasks.content.hybrid:HybridTask",
             served="securefl.tasks.recommendation.serving:ServedRanking",
             part="securefl.tasks.content.task:FeatureTask",
+            unused_in_part=("own",),
             units={"customer": A_CUSTOMER},
         ),
         ModelSpec(
@@ -83,6 +84,7 @@ CONTENT: Final = TaskSpec(
             "securefl.tasks.content.hybrid:ContentTask",
             served="securefl.tasks.recommendation.serving:ServedRanking",
             part="securefl.tasks.content.task:FeatureTask",
+            unused_in_part=("own",),
             units={"customer": A_CUSTOMER},
         ),
     ),

@@ -96,7 +96,7 @@ class BlendTask(PersonalizedTask):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        held = {n: part for n, part in sorted(self.settings.parts.items()) if part.holder != "none"}
+        held = dict(sorted(self.settings.held.items()))
         self.trained = {
             name: Part.of(part, config) for name, part in held.items() if not part.never_shared
         }
@@ -104,7 +104,7 @@ class BlendTask(PersonalizedTask):
         self.neighbours = own[0] if own else None
         self.default = default_weights(self.settings)
         self.own = frozenset(n for n, part in self.trained.items() if part.settings.holder == "own")
-        sums = [n for n, part in self.trained.items() if part.is_sum and n not in self.own]
+        sums = [n for n, part in self.trained.items() if part.settings.is_sum and n not in self.own]
         if sums and config.server.optimizer != "fedavg":
             raise ConfigError(
                 f"server.optimizer: '{config.server.optimizer}' would change what part '{sums[0]}'"
@@ -114,7 +114,9 @@ class BlendTask(PersonalizedTask):
     @property
     def sums_once(self) -> bool:
         """See `Task.sums_once`: with a shared list there is one."""
-        return any(part.is_sum and name not in self.own for name, part in self.trained.items())
+        return any(
+            part.settings.is_sum and name not in self.own for name, part in self.trained.items()
+        )
 
     def by_itself(self) -> Self:
         """See `Task.by_itself`: all weights its own, which rank better there than drawn ones."""

@@ -20,7 +20,6 @@ from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.recommendation.personalization import Parts, PersonalizedTask
 from securefl.tasks.recommendation.settings import (
     BlendSettings,
-    EaseSettings,
     PartSettings,
     PopularitySettings,
 )
@@ -141,15 +140,8 @@ class Part:
 
     def trains_in(self, number: int) -> bool:
         """Whether it takes steps in a round, counted from 1; a sum takes none."""
-        return not self.is_sum and self._awake(number)
-
-    @property
-    def is_sum(self) -> bool:
-        """Whether it is a sum over purchases, and no result of descent."""
-        return isinstance(self.settings.model, PopularitySettings | EaseSettings)
-
-    def _awake(self, number: int) -> bool:
-        return self.settings.rounds is None or number <= self.settings.rounds
+        rounds = self.settings.rounds
+        return not self.settings.is_sum and (rounds is None or number <= rounds)
 
     def scores(self, model: nn.Module) -> Parts:
         """Return its score components."""
@@ -160,7 +152,7 @@ class Part:
 
 def default_weights(settings: BlendSettings) -> DefaultWeights | None:
     """Return the public weights of all parts that are held; None where one of them has none."""
-    held = [part for _, part in sorted(settings.parts.items()) if part.holder != "none"]
+    held = [part for _, part in sorted(settings.held.items())]
     # A model that is never shared stands behind the trained ones: see `BlendTask.evaluate`.
     ordered = sorted(held, key=lambda part: part.never_shared)
     found = [part.weights for part in ordered if part.weights is not None]

@@ -41,6 +41,26 @@ class EaseSettings(RankingSettings):
         " all products.",
     )
 
+    @model_validator(mode="after")
+    def _counts_products(self) -> Self:
+        if self.level != "product" and self.first_changed(["items"]):
+            raise ValueError(f"items: with level '{self.level}' all of them are counted")
+        return self
+
+    def discloses(self) -> tuple[str, ...]:
+        """See `NamedSettings`: the matrix is an exact count of customers."""
+        counted = {
+            "product": f"the {self.items:,} products that most customers bought",
+            "kind": "all kinds",
+            "category": "all categories",
+        }
+        said = (
+            "The shared item-to-item matrix tells every member, for any two of"
+            f" {counted[self.level]}, how many customers of all retailers together bought both;"
+            " without a budget these numbers are exact, and a 1 is one customer."
+        )
+        return (said,)
+
 
 class PopularitySettings(RankingSettings):
     """What sold lately, summed over the retailers once."""
@@ -140,12 +160,25 @@ class PartSettings(Settings):
     def _can_be_a_part(self) -> Self:
         if self.never_shared and self.holder == "shared":
             raise ValueError(f"model '{self.model.name}' is never shared: say holder = 'own'")
+        if self.rounds is not None and (self.never_shared or self.is_sum):
+            raise ValueError(f"rounds: model '{self.model.name}' is computed and takes no rounds")
+        choice = declaration(self.task).choice(self.model.name)
+        idle = choice and self.model.first_changed(choice.unused_in_part)
+        if idle:
+            raise ValueError(
+                f"model.{idle}: no part of a blend reads it of model '{self.model.name}'"
+            )
         return self
 
     @property
     def never_shared(self) -> bool:
         """Whether its model has no parameter that could be summed."""
         return isinstance(self.model, NeighbourSettings)
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether its model is a sum over purchases, and no result of descent."""
+        return isinstance(self.model, PopularitySettings | EaseSettings)
 
 
 class BlendSettings(RankingSettings):
@@ -161,9 +194,25 @@ class BlendSettings(RankingSettings):
 
     @model_validator(mode="after")
     def _has_parts(self) -> Self:
-        held = [part for part in self.parts.values() if part.holder != "none"]
+        held = self.held.values()
         if not any(part.holder == "shared" for part in held):
             raise ValueError("a blend needs a shared part")
         if sum(part.never_shared for part in held) > 1:
             raise ValueError("a blend has one part 'neighbours' at most")
+        bare = [name for name, part in self.held.items() if part.weights is None]
+        if bare and self.first_changed(["default_cases"]):
+            raise ValueError(
+                f"default_cases: part '{bare[0]}' declares no weights, so that none are drawn to"
+                " a default"
+            )
         return self
+
+    @property
+    def held(self) -> dict[str, PartSettings]:
+        """The parts that are not left out, by name."""
+        return {name: part for name, part in self.parts.items() if part.holder != "none"}
+
+    def discloses(self) -> tuple[str, ...]:
+        """See `NamedSettings`: of the parts that are shared."""
+        shared = [part.model for part in self.held.values() if part.holder == "shared"]
+        return tuple(dict.fromkeys(said for model in shared for said in model.discloses()))

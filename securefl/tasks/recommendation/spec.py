@@ -83,6 +83,8 @@ RECOMMENDATION: Final = TaskSpec(
             scores=RANKING_SCORES,
             changes=PROFILE_CHANGES,
             part="securefl.tasks.recommendation.profile:ProfileTask",
+            unused_in_part=("learns", "dim", "own"),
+            under_budget=("learns", "dim"),
         ),
         ModelSpec(
             EaseSettings,
@@ -91,6 +93,7 @@ RECOMMENDATION: Final = TaskSpec(
             units={"customer": A_CUSTOMER},
             changes=EASE_CHANGES,
             part="securefl.tasks.recommendation.ease:EaseTask",
+            unused_in_part=("own_ridge",),
         ),
         ModelSpec(
             RatingNcfSettings,

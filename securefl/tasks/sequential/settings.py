@@ -17,6 +17,7 @@ from securefl.tasks.common.settings import (
     LocalModelSettings,
     RankingLoss,
     RankingSettings,
+    negatives_are_drawn,
 )
 
 
@@ -68,6 +69,7 @@ class SequenceSettings(RankingSettings):
         1.0, description="Scale of a product's popularity, and root of how much faster it learns."
     )
     own: SequenceLocalSettings = SequenceLocalSettings()
+    _draws = model_validator(mode="after")(negatives_are_drawn)
 
 
 class GruSettings(SequenceSettings):

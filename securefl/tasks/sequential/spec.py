@@ -30,6 +30,8 @@ SEQUENTIAL: Final = TaskSpec(
             units={"customer": A_SEQUENCE},
             scores=RANKING_SCORES,
             part="securefl.tasks.sequential.task:SequentialTask",
+            unused_in_part=("own",),
+            under_budget=("own",),
             changes={
                 protection: {"model": {**_PRIVATE["model"], "name": name}}
                 for protection in PROTECTED

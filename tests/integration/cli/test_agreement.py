@@ -1,5 +1,6 @@
 """Five companies on one screen: keys, an agreement, and everything that goes wrong with either."""
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -319,3 +320,22 @@ def test_nothing_slow_is_imported_to_look_at_an_agreement(signed):
         "assert not {'torch', 'pandas', 'nats'} & sys.modules.keys(), 'slow'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_exact_counts_are_said_before_a_signature(desk, cli, monkeypatch):
+    """Where an agreement is shown, and before the member's key is unlocked."""
+    (desk / "run.toml").write_text('[model.parts.matrix.model]\nname = "ease"\n')
+    cards = [word for name in NAMES for word in ("--card", f"{name}.card")]
+    cli("agreement", "new", "agreement.toml", "--config", "run.toml", *cards)
+    warning = "Warning     The shared item-to-item matrix tells every member"
+    assert warning in cli("agreement", "show", "agreement.toml").out
+    as_json = json.loads(cli("agreement", "show", "agreement.toml", "--format", "json").out)
+    assert "a 1 is one customer" in as_json["discloses"][0]
+    (desk / "north.key").write_text("no key")
+    refused = cli("agreement", "sign", "agreement.toml", "--key", "north.key")
+    assert refused.code == 2
+    assert warning in refused.out
+
+
+def test_an_agreement_without_exact_counts_has_no_warning(drafted, cli):
+    assert "Warning" not in cli("agreement", "show", "agreement.toml").out

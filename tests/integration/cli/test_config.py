@@ -94,3 +94,20 @@ def test_init_says_what_comes_next(cli):
     out = cli("config", "init", "a.toml").out
     assert "securefl data describe a.toml" in out
     assert "securefl run a.toml" in out
+
+
+def test_exact_counts_are_said_before_anything_is_trained(cli, here):
+    """On stderr: what is printed is still a configuration."""
+    matrix = '[model.parts.matrix.model]\nname = "ease"\n'
+    (here / "matrix.toml").write_text(matrix)
+    shown = cli("config", "show", "matrix.toml")
+    said = " ".join(shown.err.split())
+    assert "Warning: The shared item-to-item matrix tells every member" in said
+    assert "the 2,000 products that most customers bought" in said
+    assert "a 1 is one customer" in said
+    assert "matrix" in tomllib.loads(shown.out)["model"]["parts"]
+    assert not cli("config", "show").err
+    own = matrix + '[model.parts.matrix]\nholder = "own"\n'
+    (here / "own.toml").write_text(own)
+    assert not cli("config", "show", "own.toml").err
+    assert not cli("config", "show", "--model", "ease", "--dp", "local", "--epsilon", "4").err

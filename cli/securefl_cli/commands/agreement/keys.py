@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 @passphrase_option
 def sign(*, agreement: Path, key: Path, passphrase_file: Path | None) -> None:
     """Sign AGREEMENT. The signature is a file of its own next to it, to be sent to the others."""
+    from securefl.consortium.agreement.storage import read_draft
     from securefl.consortium.agreement.workflow import sign_agreement, status
-
-    name, place = sign_agreement(agreement, unlocked(key, passphrase_file))
-    from securefl_cli.rendering.agreement import print_standing
+    from securefl_cli.rendering.agreement import print_disclosed, print_standing
     from securefl_cli.rendering.screen import console, copyable
 
     out = console()
+    print_disclosed(out, read_draft(agreement).config)  # before the passphrase is asked for
+    name, place = sign_agreement(agreement, unlocked(key, passphrase_file))
     after = status(agreement, datetime.now(UTC))
     copyable(out, "Signed", f"by {name}")
     copyable(
@@ -68,12 +69,14 @@ def verify(*, agreement: Path, member: str | None, policy: Path | None) -> None:
     rules = None if policy is None else load_policy(policy)
     standing = admit(signed, datetime.now(UTC), member=member, policy=rules)
     from securefl.consortium.encoding.fingerprints import fingerprint
+    from securefl_cli.rendering.agreement import print_disclosed
     from securefl_cli.rendering.screen import console, copyable, labelled
 
     out = console()
     names = ", ".join(party.name for party in standing.members)
     labelled(out, "In force", f"yes, until {signed.agreement.expires}")
     labelled(out, "Members", names)
+    print_disclosed(out, signed.agreement.config)
     copyable(out, "Fingerprint", fingerprint(standing.digest))
     if rules is not None:
         labelled(out, "Policy", f"{policy} allows it")

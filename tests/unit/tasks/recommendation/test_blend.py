@@ -166,7 +166,7 @@ def test_an_item_to_item_matrix_can_be_shared(trained):
 
 def test_every_model_of_the_family_can_be_a_part(trained):
     """All at once, with facts of their own that travel as the blend's."""
-    features = {"rank": 2, "own": {"rank": 2, "mapped": ["category"]}}
+    features = {"rank": 2}
     parts = {
         "ncf": {"model": {"name": "ncf", "dim": 4, "hidden": 4}},
         "levels": {"model": {"name": "hierarchical", "dim": 4, "rank": 1}},

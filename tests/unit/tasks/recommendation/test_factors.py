@@ -205,18 +205,22 @@ def test_agreed_numbers_decide_what_is_learned(purchases):
 
 
 @pytest.mark.parametrize(
-    "privacy", [{"dp": "none", "epsilon": None}, {"dp": "distributed", "unit": "member"}]
+    ("privacy", "words"),
+    [
+        ({"dp": "none", "epsilon": None}, "model 'profile' reads it under a budget alone"),
+        ({"dp": "distributed", "unit": "member"}, "'products' takes a budget with unit"),
+    ],
 )
-def test_factors_without_their_budget_are_refused(purchases, privacy):
+def test_factors_without_their_budget_are_refused(purchases, privacy, words):
     """They are sums over customers, which are bounded by customer or not at all."""
-    with pytest.raises(ConfigError, match=r"model.learns: 'products' takes a budget with unit"):
+    with pytest.raises(ConfigError, match=f"model.learns: {words}"):
         create_task(configured(purchases, {"privacy": privacy}))
 
 
 def test_a_choice_of_categories_is_kept(purchases):
     """However many customers there are."""
     privacy = {"expected_batch": 1e7}
-    changes = {"model": {"learns": "categories"}, "privacy": privacy}
+    changes = {"model": {"learns": "categories", "dim": 32}, "privacy": privacy}
     task = create_task(configured(purchases, changes))
     assert isinstance(task.model(task.agree(load(task.config.data)), 0), ListedRanker)
 

@@ -96,7 +96,8 @@ def test_products_of_one_kind_have_one_code():
 @pytest.mark.parametrize("loss", ["softmax", "sampled-softmax", "bpr"])
 @pytest.mark.parametrize("horizon", [1, 2])
 def test_the_loss_is_that_of_each_basket_given_those_before(kind, loss, horizon, monkeypatch):
-    model = ranker(kind, loss=loss, negatives=5, horizon=horizon)
+    few = {} if loss == "softmax" else {"negatives": 5}
+    model = ranker(kind, loss=loss, horizon=horizon, **few)
     drawn, prior = torch.tensor([[0, 6, 11, 8, 8], [1, 2, 3, 6, 7]]), torch.randn(2, PRODUCTS)
     monkeypatch.setattr("securefl.tasks.sequential.model.sampled_products", lambda *_: drawn)
     expected = []
