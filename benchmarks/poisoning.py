@@ -53,7 +53,7 @@ from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, BALLOTS, ROW, 
 from securefl.federation.scores.noised_judgement import PublicChange, noised_ballot
 from securefl.federation.scores.turn import Part, RoundPart, Turn
 from securefl.ml.metrics.sums import total
-from securefl.ml.parameters import shared_parameters
+from securefl.ml.parameters import shared_parameters, shared_slices
 from securefl.ml.seeds import derive_seed
 from securefl.privacy.vote_plan import grid_shift, projection_noise
 
@@ -194,16 +194,16 @@ def played_runs(seed: int) -> list[dict[str, Any]]:
     config, found = _config("ranking", "none", seed), []
     data = _data("ranking", config)
     with tempfile.TemporaryDirectory() as folder:
-        honest = _Run(config, data, Path(folder)).played(None, (), set())
+        run = _Run(config, data, Path(folder))
+        honest = [run.scores(one) for one in run.played(None, (), set())["models"]]
     for name, word, when in PLAYED:
         places, numbers = PLACES[word], PATTERNS[when]
         with tempfile.TemporaryDirectory() as folder:
             run = _Run(config, data, Path(folder))
             one = run.played(ATTACKS[name], places, numbers)
         others = [n for i, n in enumerate(run.names) if i not in places]
-        before = run.share(honest["scores"][one["accepted"]], others)
-        one["left"] = before - run.share(one["scores"][one["accepted"]], others)
-        del one["scores"]
+        last = run.scores(one.pop("models")[-1])
+        one["left"] = run.share(honest[one["accepted"]], others) - run.share(last, others)
         found.append({"name": f"{name} by the {word} in {when}", "seed": seed} | one)
         print(found[-1], file=sys.stderr, flush=True)
     return found
@@ -235,6 +235,7 @@ class _Run:
             self.members[spec.name] = member
         self.names = tuple(self.members)
         model = next(iter(self.members.values())).model
+        self.layers, self.first = shared_slices(model), True
         self.shapes = {n: tuple(p.shape) for n, p in shared_parameters(model).items()}
         metric = self.prepared.task.metrics[0]
         settings = config.vote or VoteSettings()
@@ -251,7 +252,7 @@ class _Run:
             updates = self._updates(number, shared)
             moments = server.pack()
             after = server.apply(shared, self._mean(updates))
-            honest = self._scores(after)
+            honest = self.scores(after)
             for name, attack, places in self._attacks():
                 changed = self._changed_by(attack, places, updates, (number, shared))
                 apart = self._server()
@@ -261,18 +262,18 @@ class _Run:
                 harm = None
                 if self.ranked and attack is not None:
                     others = [n for i, n in enumerate(self.names) if i not in places]
-                    harm = self.share(honest, others) - self.share(self._scores(new), others)
+                    harm = self.share(honest, others) - self.share(self.scores(new), others)
                 if attack is None:
                     kept = parts
                 yield name, number, said, self._rejects(said), harm
-            shared, self.earlier = after, kept
+            shared, self.earlier, self.first = after, kept, False
             if self.ranked:
                 self.hits.append(self.share(honest, list(self.names)))
 
     def played(self, attack: Attack | None, places: Places, when: set[int]) -> dict[str, Any]:
         """Return what becomes of a run in whose rounds `when` an attack is made."""
         server, shared, in_a_row = self._server(), self.prepared.shared, 0
-        scores, found = [self._scores(shared)], []
+        models, found = [shared], []
         for number in range(1, self.config.rounds + 1):
             bad = attack if number in when else None
             updates, moments = self._updates(number, shared), server.pack()
@@ -285,8 +286,8 @@ class _Run:
             if against:
                 server.unpack(moments)
             else:
-                shared, self.earlier = new, parts
-                scores.append(self._scores(shared))
+                shared, self.earlier, self.first = new, parts, False
+                models.append(shared)
             if in_a_row > self.settings.repeats:
                 break
         return {
@@ -294,9 +295,9 @@ class _Run:
             "found": sum(bad and against for bad, against in found),
             "honest": sum(not bad for bad, _ in found),
             "alarms": sum(against and not bad for bad, against in found),
-            "accepted": len(scores) - 1,
+            "accepted": len(models) - 1,
             "stopped": in_a_row > self.settings.repeats,
-            "scores": scores,
+            "models": models,
         }
 
     def _server(self) -> ServerOptimizer:
@@ -398,7 +399,8 @@ class _Run:
         if self.config.privacy.dp == "distributed":
             most = self.settings.row
             return ROW if most is not None and row > most else self._noised(member, *models)
-        turn = Turn.of(now, self.earlier.get(name), row)
+        layers = self.layers if self.first and self.config.privacy.dp == "none" else ()
+        turn = Turn.of(now, self.earlier.get(name), row, layers)
         self.seen.append((attack, name, turn.direction, turn.length, turn.apart, turn.turned, row))
         return self.judge.by_update(turn)
 
@@ -414,7 +416,7 @@ class _Run:
         noised = trainer.projection(change.direction, shift) + drawn
         return noised_ballot(self.settings, change, noised, code.bits - shift)
 
-    def _scores(self, shared: np.ndarray) -> dict[str, Any]:
+    def scores(self, shared: np.ndarray) -> dict[str, Any]:
         """Return hits and cases of each member's test customers."""
         if not self.ranked:
             return {}

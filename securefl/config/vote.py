@@ -67,6 +67,12 @@ class VoteSettings(Settings):
         description="So much less than a member's own update, as a difference of cosines, the mean"
         " of the others may keep its direction from one accepted round to the next.",
     )
+    first: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.55,
+        description="In a first round from an untrained model, without a budget: least part of a"
+        " member's own update that the mean of the others has in the layer where it has most, as"
+        " lengths go with the root of the samples. With 0 only what points the other way rejects.",
+    )
     row: PositiveFloat | None = Field(
         None,
         description="Deviations by which a product's row may move further than the usual one, where"

@@ -8,6 +8,7 @@ the order of `named_parameters`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -52,6 +53,12 @@ def shared_vector(model: nn.Module) -> FloatVector:
     parts = [p.detach().reshape(-1) for p in shared_parameters(model).values()]
     vector: FloatVector = torch.cat(parts).to("cpu", torch.float32).numpy().copy()
     return vector
+
+
+def shared_slices(model: nn.Module) -> tuple[slice, ...]:
+    """Return where each shared parameter stands in the vector of `shared_vector`."""
+    ends = [0, *accumulate(parameter.numel() for parameter in shared_parameters(model).values())]
+    return tuple(slice(start, end) for start, end in pairwise(ends))
 
 
 @torch.no_grad()

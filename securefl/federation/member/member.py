@@ -278,6 +278,7 @@ class Member:
             "gate": self._gate.state(),
             "masked": self.masked.state(),
             "scores": self.scores.last,
+            "votes": self._votes.state(),
             "told": list(self._models.told.items()),
         }
         return bytes(msgpack.packb(fields))
@@ -296,3 +297,4 @@ class Member:
         self.scores.last = fields["scores"]
         self._models.told = dict(fields["told"])
         self.masked.restore(fields["masked"])
+        self._votes.restore(fields.get("votes", self._votes.state()))

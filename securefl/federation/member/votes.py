@@ -6,13 +6,12 @@ reject a model follows from the agreement alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 
-from securefl.config.schema import RunConfig
 from securefl.config.vote_rounds import is_voted_on
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.hash_chain import LedgerError
@@ -27,6 +26,7 @@ from securefl.federation.scores.ballots import signed_ballot, vote_of
 from securefl.federation.scores.judgement import ABSTAIN, Judge
 from securefl.federation.scores.party import ScoreSpec
 from securefl.federation.scores.turn import Part, RoundPart, Turn
+from securefl.ml.parameters import shared_slices
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl_protocols.primitives.signing import SigningKey
@@ -68,8 +68,7 @@ class MemberVotes:
         self._scoring, self._rounds, self._ledger = scoring, rounds, ledger
         self._summed, self._row_score = sums.summed, sums.row_score
         # The round on the table under its number, and the last accepted one with the round that it
-        # is looked at in: in memory alone. After a restart, one round is judged without the one
-        # before.
+        # is looked at in. Kept for a restart: a party that crashes a member must not blind it.
         self._judged: tuple[int, RoundPart | None] = (0, None)
         self._accepted: tuple[int, RoundPart | None] = (0, None)
 
@@ -85,6 +84,8 @@ class MemberVotes:
         given = self._given(request.round) or self._newly_given(request.round, shared)
         if given.model != digest.hex():
             raise m.MessageError(f"this member voted on another model of round {request.round}")
+        if self._judged[0] != request.round:  # after a restart, the ledger has the ballot alone
+            self._look_at(request.round, shared)
         signature = signed_ballot(self._consortium, key, request.round, digest, given.ballot)
         return m.Ballot(round=request.round, ballot=given.ballot, signature=signature)
 
@@ -125,6 +126,17 @@ class MemberVotes:
         number, part = self._accepted if vote.rejected else self._judged
         return part if number == vote.round else None
 
+    def state(self) -> list[Any]:
+        """Return what a restarted member needs to judge the next round, as plain values; secret."""
+        kept = self._judged, self._accepted
+        return [[number, part and part.state()] for number, part in kept]
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Take up a `state`."""
+        self._judged, self._accepted = (
+            (number, part and RoundPart.restored(part)) for number, part in state
+        )
+
     def rejected(self, number: int) -> bool:
         """Return whether a round's model was rejected, by the vote in the member's ledger."""
         vote = self._shown(number) if self._agreed(number) else None
@@ -163,30 +175,50 @@ class MemberVotes:
             parties = len(self._consortium.roster.names), summed[1] if summed else None
             noised = NoisedVotes(config, parties, self._ledger, self._row_score(number))
             return noised.give(number, self._rounds.trainer, update.shared, shared)
-        ballot = ABSTAIN
+        now, ballot = self._look_at(number, shared), ABSTAIN
         # One that verified no sum of the round may have no part in it: its update came too late.
         if update is not None and summed is not None:
-            part = Part(update.samples / summed[0], summed[1])
-            ballot = self._ballot(config, (update, part), shared)
+            ballot = self._ballot(update, now, shared)
         event = Ballot(round=number, model=model_digest(shared).hex(), ballot=ballot)
         self._ledger.record(event)
         return event
 
-    def _ballot(
-        self, config: RunConfig, own: tuple[TrainedUpdate, Part], shared: FloatVector
-    ) -> str:
+    def _look_at(self, number: int, shared: FloatVector) -> RoundPart | None:
+        """Put a round on the table; None where the member knows nothing of it to compare by."""
+        update, summed, now = self._update(number), self._summed(number), None
+        config = self._consortium.config
+        shared_noise = mechanism_for(config.privacy).shares_noise  # see `NoisedVotes`
+        if update is not None and summed is not None and not shared_noise:
+            own = update.change, Part(update.samples / summed[0], summed[1])
+            now = RoundPart.of(config.server, own, update.shared, shared)
+        self._judged = number, now
+        return now
+
+    def _ballot(self, update: TrainedUpdate, now: RoundPart | None, shared: FloatVector) -> str:
         """Judge a model; the one that the round began from is the last accepted one."""
+        config = self._consortium.config
         assert config.vote is not None
-        update, judge = own[0], Judge(config.vote, self._scoring.metrics[0].higher_is_better)
-        now = RoundPart.of(config.server, (update.change, own[1]), update.shared, shared)
-        self._judged = update.round, now
+        judge = Judge(config.vote, self._scoring.metrics[0].higher_is_better)
         earlier = self._accepted[1] if self._accepted[0] == update.round else None
-        found = judge.by_update(Turn.of(now, earlier, self._row_score(update.round)))
+        row, layers = self._row_score(update.round), self._first_layers(update.round)
+        found = judge.by_update(Turn.of(now, earlier, row, layers))
         # Under a budget the own update has left with all its noise, and was charged: what follows
         # from it and from the change costs nothing more. Held-out cases would.
         if mechanism_for(config.privacy).private or not judge.looks_at_cases(found):
             return found
         return judge.by_cases(self._scoring.judged(shared), self._scoring.judged(update.shared))
+
+    def _first_layers(self, number: int) -> Sequence[slice]:
+        """Return the model's layers in a round from a start that nobody has trained; else none.
+
+        Noise of the own update would hide what it has in common with others.
+        """
+        config = self._consortium.config
+        trained = config.goes_on or config.warm_start is not None
+        if trained or mechanism_for(config.privacy).private:
+            return ()
+        first = all(self.rejected(earlier) for earlier in range(1, number))
+        return shared_slices(self._rounds.model) if first else ()
 
     def _update(self, number: int) -> TrainedUpdate | None:
         """Return the member's own update of a round; None where it did not train in it."""

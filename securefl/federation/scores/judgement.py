@@ -75,7 +75,7 @@ class Judge:
     def by_update(self, turn: Turn) -> str:
         """Return the vote by a member's own update alone; an abstention where it says nothing."""
         settings = self.settings
-        if turn.direction < settings.direction:
+        if turn.direction < settings.direction or turn.common < settings.first:
             return DIRECTION
         for value, most, reason in (
             (turn.length, settings.length, LENGTH),

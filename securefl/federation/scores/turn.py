@@ -8,8 +8,9 @@ the member's own update, or from what it was in the round before.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ import numpy.typing as npt
 from securefl.config.schema import ServerSettings
 from securefl.ml.vectors import FloatVector, UpdateVector
 
+_LAYER: Final = 16
+"""Numbers of a layer below which two updates of it are alike by chance."""
 _EXACT: Final = 1e-12
 """Share of a squared length below which what is left of it is rounding."""
 
@@ -53,8 +56,13 @@ class Part:
         member with less weight than the mean of the others expects longer ones; with more weight it
         expects none that is longer than its own.
         """
+        return max(1.0, self.usual)
+
+    @property
+    def usual(self) -> float:
+        """How many times as long as its own the others' updates are, by the root of the samples."""
         others = (1.0 - self.weight) / max(self.members - 1, 1)
-        return max(1.0, math.sqrt(others / self.weight)) if self.weight > 0 else math.inf
+        return math.sqrt(others / self.weight) if self.weight > 0 else math.inf
 
     @property
     def apart(self) -> float:
@@ -98,6 +106,43 @@ class RoundPart:
         lengths = float(found.own @ found.own), float(change @ change)
         return found if all(lengths) and all(map(math.isfinite, lengths)) else None
 
+    def state(self) -> dict[str, Any]:
+        """Return it as plain values, to seven digits of each coordinate."""
+        return {
+            "own": self.own.astype("<f4").tobytes(),
+            "change": self.change.astype("<f4").tobytes(),
+            "part": [self.part.weight, self.part.members],
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Self:
+        """Return the inverse of `state`."""
+        own, change = (
+            np.frombuffer(state[name], "<f4").astype(np.float64) for name in ("own", "change")
+        )
+        return cls(own, Part(*state["part"]), change)
+
+    def common(self, layers: Sequence[slice]) -> float:
+        """Return which part of the own update the others' mean has, in the layer with the most.
+
+        What a model learns first is common to all members, in one layer at least: how much is sold
+        of what, the level of demand. A part of the mean that is turned round takes it away, whoever
+        sent it. Over the length of others that is usual for a part of this weight.
+
+        Args:
+            layers: Where each tensor stands in the vectors.
+        """
+        parts = (self._common(layer) for layer in layers)
+        return max((part for part in parts if part is not None), default=math.nan)
+
+    def _common(self, layer: slice) -> float | None:
+        weight, own = self.part.weight, self.own[layer]
+        length = float(own @ own)
+        if len(own) < _LAYER or not length or not 0.0 < weight < 1.0:
+            return None
+        along = (float(own @ self.change[layer]) - weight * length) / (1.0 - weight)
+        return along / length / self.part.usual
+
     def others(self, earlier: RoundPart) -> float:
         """Return the product of the others' means of two rounds."""
         mine, before = self.part.weight, earlier.part.weight
@@ -122,6 +167,8 @@ class Turn:
         turned: By how much less the mean of the others kept its direction since the last accepted
             round than the own update did, as a difference of cosines.
         row: Deviations by which a product's row moved further than others; public.
+        common: In a first round, which part of the own update the others' mean has in the layer
+            with the most; see `RoundPart.common`.
     """
 
     direction: float = math.nan
@@ -129,15 +176,24 @@ class Turn:
     apart: float = math.nan
     turned: float = math.nan
     row: float = 0.0
+    common: float = math.nan
 
     @classmethod
-    def of(cls, now: RoundPart | None, earlier: RoundPart | None = None, row: float = 0.0) -> Self:
+    def of(
+        cls,
+        now: RoundPart | None,
+        earlier: RoundPart | None = None,
+        row: float = 0.0,
+        layers: Sequence[slice] = (),
+    ) -> Self:
         """Return what a member sees of a round.
 
         Args:
             now: The round.
             earlier: The last accepted round, if that is the one before; None where it is unknown.
             row: See the class.
+            layers: Of a round that began from a model that nobody has trained: where each tensor
+                stands in the vectors.
         """
         if now is None:
             return cls(row=row)
@@ -156,6 +212,7 @@ class Turn:
             math.sqrt(aside) / usual / part.apart,
             math.nan if earlier is None else _turned(now, earlier, (own, others)),
             row,
+            now.common(layers),
         )
 
 

@@ -2,8 +2,10 @@
 
 from types import SimpleNamespace
 
+import msgpack
 import numpy as np
 import pytest
+from torch import nn
 
 from securefl.audit.attacks.poison.federations import family_data
 from securefl.consortium.ledger.vote_events import Vote
@@ -12,7 +14,7 @@ from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.votes import KnownSums, MemberVotes
 from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.simulation import local_consortium
-from securefl.federation.scores.judgement import ABSTAIN, ACCEPT
+from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, TURN
 from support.vote_setup import voting
 
 MEMBER = "retailer-0"
@@ -39,11 +41,23 @@ class Voter:
     """One member's votes, without data: it is shown rounds and outcomes."""
 
     def __init__(self, consortium, identity):
-        self._rounds, self._sums = SimpleNamespace(update=None, trainer=None), {}
-        spec = SimpleNamespace(consortium=consortium, identity=identity)
+        self._sums, model = {}, nn.Linear(5, 1, bias=False)
+        self._rounds = SimpleNamespace(update=None, trainer=None, model=model)
+        self._spec = SimpleNamespace(consortium=consortium, identity=identity)
+        self._books = Books()
+        self.votes = self.anew()
+
+    def anew(self):
+        """Its votes after a restart, with its ledger, before it takes up a state."""
         scoring = SimpleNamespace(metrics=[SimpleNamespace(higher_is_better=True)])
         sums = KnownSums(self._sums.get, lambda _: 0.0)
-        self.votes = MemberVotes(spec, scoring, self._rounds, Books(), sums)
+        return MemberVotes(self._spec, scoring, self._rounds, self._books, sums)
+
+    def restart(self):
+        """Kill it, and begin from the state that it would have saved now."""
+        state = msgpack.unpackb(msgpack.packb(self.votes.state()))
+        self.votes = self.anew()
+        self.votes.restore(state)
 
     def vote(self, number, mean=OWN, summed=(500, 5)):
         """Its ballot on a round that it trained for, by the mean of all and what it knows of it."""
@@ -109,6 +123,56 @@ def test_rejection_keeps_the_last_accepted_round(voter):
     assert voter.before(3) is first
 
 
+def test_rounds_are_first_ones_until_a_model_is_accepted(voter):
+    """A repeated first round begins from a model that nobody has trained, as it did before."""
+    assert voter.votes._first_layers(1)
+    voter.vote(1)
+    voter.show(1, rejected=True)
+    assert voter.votes._first_layers(2)
+    voter.vote(2)
+    voter.show(2)
+    assert not voter.votes._first_layers(3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"warm_start": "model.safetensors"}, {"privacy": {"dp": "local", "epsilon": 8.0}}],
+)
+def test_no_round_is_a_first_one_where_updates_need_not_be_alike(parties, changes):
+    """From a model that was trained before, or under noise of their own."""
+    config = voting(rounds=5).model_copy(update={"warm_start": changes.get("warm_start")})
+    if "privacy" in changes:
+        config = voting(rounds=5, changes={"privacy": changes["privacy"]})
+    other = SimpleNamespace(config=config)
+    assert not Voter(other, parties[1][MEMBER]).votes._first_layers(1)
+
+
 def test_member_outside_a_sum_accuses_nobody(voter):
     """It trained, and its input came too late: the change has no part of it."""
     assert voter.vote(1, mean=(0, 0, 1, 1, 1), summed=None) == ABSTAIN
+
+
+TURNED = (0.7, 0.7, 0.9, 0, 0)
+"""A mean of all that is no further from the own update than usual, and that was not so before."""
+
+
+@pytest.mark.parametrize("killed", ["never", "after the vote", "after its outcome"])
+def test_restarted_member_still_sees_a_turn(voter, killed):
+    """Who can crash an honest member must not switch its eyes off."""
+    assert voter.vote(1, mean=(1, 1, 0.0, 0.3, 0)) == ACCEPT
+    if killed == "after the vote":
+        voter.restart()
+    voter.show(1)
+    if killed == "after its outcome":
+        voter.restart()
+    assert voter.before(2) is not None
+    assert voter.vote(2, mean=TURNED) == TURN
+
+
+def test_member_killed_behind_its_ballot_looks_again(voter):
+    """Its ballot is in the ledger; the round that the next one is compared with has to be too."""
+    voter.vote(1)
+    voter.votes = voter.anew()
+    assert voter.vote(1) == ACCEPT
+    voter.show(1)
+    assert voter.before(2) is not None

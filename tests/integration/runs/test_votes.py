@@ -269,6 +269,17 @@ def test_the_smallest_of_five_is_found(tmp_path, monkeypatch, attack):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("attack", ["scale", "sign-flip"])
+def test_the_smallest_of_five_is_found_in_the_first_round(tmp_path, monkeypatch, attack):
+    """What a model learns first is common to all: the run goes on as if it had not happened."""
+    attack_in(monkeypatch, attack, rounds={1}, who="retailer-4")
+    directory, run = trained(voting(rounds=3), tmp_path / "run")
+    run()
+    assert [record.vote.rejected for record in directory.records()] == [True, False, False]
+    assert audited(directory)[1].verdict == "pass"
+
+
+@pytest.mark.slow
 def test_a_row_that_stands_out_costs_no_budget(tmp_path, monkeypatch):
     """It is read off the sum alone, also where members would abstain for the noise."""
     monkeypatch.setattr(SumWatch, "row_score", lambda *_: 99.0)

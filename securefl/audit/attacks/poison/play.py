@@ -30,6 +30,7 @@ from securefl.federation.transport.base import Party
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.sums import MetricSums, total
+from securefl.ml.parameters import shared_slices
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.tasks.base import Judged
 
@@ -198,7 +199,8 @@ def _seen(
             part = Part(update.samples / sums[-1].samples, len(scene.names))
             name, own = one.ledger.name, (update.change, part)
             now = RoundPart.of(scene.config.server, own, models[-2], models[-1])
-            judged[name].append((*views, Turn.of(now, earlier.get(name), row)))
+            layers = shared_slices(one.model) if number == 1 else ()
+            judged[name].append((*views, Turn.of(now, earlier.get(name), row, layers)))
             earlier[name] = now
     last = [one.scoring.score(models[-1], "test", "present") for one in honest]
     return Seen(

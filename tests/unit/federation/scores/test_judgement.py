@@ -187,6 +187,35 @@ def test_the_smallest_is_found_by_what_it_did_before():
     assert JUDGE.by_update(Turn.of(round_of(updates, weights, flipped), before)) == TURN
 
 
+LAYERS = (slice(0, 300), slice(300, 320), slice(320, 322))
+"""One in which members have nothing in common, one in which they do, and one that is too short."""
+
+
+def first_round(sizes, flipped=None):
+    """A first round of members whose lengths go with the root of their samples."""
+    updates = np.random.default_rng(3).standard_normal((len(sizes), 322)) * 0.1
+    updates[:, 300:320] += np.linspace(-1, 1, 20)
+    updates *= np.sqrt(sizes)[:, None]
+    sent = updates * np.where(np.arange(len(sizes)) == flipped, -len(sizes), 1)[:, None]
+    return round_of(updates, np.array(sizes) / np.sum(sizes), sent)
+
+
+@pytest.mark.parametrize("own", [0.3, 0.1, 0.03])
+def test_smallest_is_found_in_a_first_round(own):
+    """There is no round before it; in one layer all updates of a first round are much alike."""
+    others = [(1 - own) * share for share in (0.3, 0.28, 0.24, 0.18)]
+    honest, attacked = first_round([own, *others]), first_round([own, *others], flipped=4)
+    assert JUDGE.by_update(Turn.of(attacked)) == ACCEPT
+    assert JUDGE.by_update(Turn.of(attacked, layers=LAYERS)) == DIRECTION
+    assert Turn.of(honest, layers=LAYERS).common == pytest.approx(1.0, abs=0.15)
+    assert JUDGE.by_update(Turn.of(honest, layers=LAYERS)) == ACCEPT
+
+
+def test_short_layers_say_nothing_in_a_first_round():
+    """Two numbers agree or not by chance."""
+    assert math.isnan(Turn.of(first_round([0.2] * 5), layers=LAYERS[2:]).common)
+
+
 def test_a_row_that_stands_out_is_rejected_by_any_member():
     """Also where the own update says nothing, as with another optimizer."""
     assert JUDGE.by_update(turned([1.0, 1.0], FIFTH, [1.0, 1.0], row=13.0)) == ROW
