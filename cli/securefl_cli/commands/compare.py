@@ -13,8 +13,8 @@ from securefl_cli.options.run import (
     quiet_option,
     resolve,
     run_options,
-    say_disclosed,
 )
+from securefl_cli.rendering.disclosures import say_disclosed
 from securefl_cli.rendering.progress import watch
 from securefl_cli.rendering.reading import show_reading
 from securefl_cli.rendering.screen import print_json

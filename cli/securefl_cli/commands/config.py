@@ -11,7 +11,8 @@ from securefl.config.load import DEFAULT_SOURCE, SOURCES, dump_toml
 from securefl.config.task_registry import DEFAULT_TASK, TASKS
 from securefl.config.template import write_starter
 from securefl_cli.group import LazyGroup
-from securefl_cli.options.run import TASK_HELP, Name, resolve, run_options, say_disclosed
+from securefl_cli.options.run import TASK_HELP, Name, resolve, run_options
+from securefl_cli.rendering.disclosures import say_disclosed
 from securefl_cli.rendering.screen import console, print_json, print_toml
 
 _COMMANDS = {

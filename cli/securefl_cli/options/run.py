@@ -20,7 +20,6 @@ from securefl.config.privacy import protections
 from securefl.config.schema import RunConfig
 from securefl.config.task_registry import TASKS
 from securefl.tasks.registry import check_model
-from securefl_cli.rendering.screen import Screen
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -139,10 +138,3 @@ def resolve(config: Path | None, options: dict[str, Any], from_: Path | None = N
     from securefl.tasks.served.starting import started_from
 
     return started_from(resolved, from_)
-
-
-def say_disclosed(config: RunConfig) -> None:
-    """Say on stderr what parties will see of single customers: nothing has left a retailer yet."""
-    out = Screen(err=True)
-    for warning in config.discloses:
-        out.line(f"Warning: {warning}", "yellow")
