@@ -92,6 +92,7 @@ RESULTS = {
         "start": P,
         "unscored": P,
         "votes": N,
+        "discloses": P,
     },
     "RoundVote": {"round": P, "rejected": N, "said": N, "absent": P},
     "StartChange": dict.fromkeys(("model", "products", "new", "removed", "kept"), P),

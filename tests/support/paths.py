@@ -26,6 +26,7 @@ def is_generated(path: Path) -> bool:
 
 
 def page(name: str) -> Path:
-    """Return the one file of this name under docs/, in whatever part of it."""
-    (found,) = DOCS.rglob(name)
+    """Return the one page of prose of this name under docs/, in whatever part of it."""
+    tables = DOCS / "results" / "benchmarks"
+    (found,) = (path for path in DOCS.rglob(name) if path.parent != tables)
     return found

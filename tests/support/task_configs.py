@@ -53,7 +53,10 @@ def blend_config(purchases, **changes):
 
 def ease_config(purchases, **changes):
     """Item-to-item weights from one round."""
-    return load_config(None, merge({**purchases, "model": {}}, merge(EASE, changes)))
+    tree = merge(EASE, changes)
+    if "level" in changes.get("model", {}) and tree["model"]["level"] != "product":
+        del tree["model"]["items"]  # of products alone
+    return load_config(None, merge({**purchases, "model": {}}, tree))
 
 
 def sequential_config(purchases, changes):

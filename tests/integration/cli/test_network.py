@@ -110,11 +110,14 @@ def scheduled(monkeypatch):
             metrics = {"federated": {"hr@10": 0.5}}
             yield SimpleNamespace(path=model.with_name("figures.json"), metrics=metrics)
 
+    agreement = SimpleNamespace(config=SimpleNamespace(discloses=()))
     monkeypatch.setattr(logging, "log_to", lambda: None)
     monkeypatch.setattr(
         bootstrap,
         "connection_context",
-        lambda _, key, facts, run, **more: SimpleNamespace(number=int(run), port=1),
+        lambda _, key, facts, run, **more: SimpleNamespace(
+            number=int(run), port=1, signed=SimpleNamespace(agreement=agreement)
+        ),
     )
     monkeypatch.setattr(schedule, "coordinated", coordinated)
     monkeypatch.setattr(schedule, "followed", followed)

@@ -37,7 +37,7 @@ def test_a_private_run_releases_a_noised_matrix(tmp_path, purchases, protection,
         purchases,
         mode=mode,
         privacy=PRIVATE | {"dp": protection},
-        model={"level": "category", "items": 8},
+        model={"level": "category"},
     )
     assert (chosen.rounds, chosen.privacy.steps, chosen.server.learning_rate) == (1, 1, 1.0)
     directory = RunDirectory.create(tmp_path / "run", chosen)
