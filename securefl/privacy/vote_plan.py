@@ -25,7 +25,7 @@ ROUNDING = 1.0
 """How much further a unit moves a projection that is rounded, in steps of its grid."""
 _FINE: Final = 1024.0
 """Steps of its grid that a unit moves a projection by, at least, where sums have a finer one: the
-rounding is a thousandth of that, and the noise of any budget is small enough to be drawn."""
+rounding is a thousandth of that, and the noise is small enough to be drawn."""
 
 
 def vote_event(config: RunConfig) -> SampledGaussian | None:

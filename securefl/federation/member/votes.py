@@ -84,7 +84,9 @@ class MemberVotes:
         given = self._given(request.round) or self._newly_given(request.round, shared)
         if given.model != digest.hex():
             raise m.MessageError(f"this member voted on another model of round {request.round}")
-        if self._judged[0] != request.round:  # after a restart, the ledger has the ballot alone
+        # After a restart, the ledger has the ballot alone. An older round that is asked again must
+        # not leave the next one without a round to be compared with.
+        if request.round > self._judged[0]:
             self._look_at(request.round, shared)
         signature = signed_ballot(self._consortium, key, request.round, digest, given.ballot)
         return m.Ballot(round=request.round, ballot=given.ballot, signature=signature)

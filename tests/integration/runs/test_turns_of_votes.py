@@ -105,6 +105,16 @@ def test_vote_shown_again_changes_nothing(voter):
     assert second is not first
 
 
+def test_older_round_that_is_asked_again_leaves_the_newest_to_compare_with(voter):
+    """A coordinator that asked for a ballot of before had the next round compared with nothing."""
+    voter.vote(1)
+    voter.show(1)
+    voter.vote(2)
+    voter.vote(1)
+    voter.show(2)
+    assert voter.before(3) is not None
+
+
 def test_rejection_keeps_nothing_older_than_the_round_before(voter):
     """Round 3 had no vote or is unknown: it, and not round 2, is the last accepted one."""
     voter.vote(2)
