@@ -182,11 +182,6 @@ def _unwritable(place: object, reason: str) -> UnwritableError:
     )
 
 
-def out_of_space(error: Exception) -> bool:
-    """Return whether an error says that a disk or quota is full."""
-    return isinstance(disk_error("", error), StorageFullError)
-
-
 def unwritten(error: Exception) -> bool:
     """Return whether an error says that a disk takes nothing now, and nothing else is wrong."""
     return isinstance(disk_error("", error), UnwrittenError)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from securefl.errors import StorageFullError, UnwrittenError, out_of_space
+from securefl.errors import StorageFullError, UnwrittenError, disk_error
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.services.durable_writes import insist
 from securefl.federation.services.member_presence import BEAT_SECONDS, Presence
@@ -122,7 +122,7 @@ def test_a_members_journal_on_a_full_disk_says_so(tmp_path):
     full_database(journal)
     with pytest.raises(sqlite3.OperationalError) as raised:
         journal.add(f"{bytes(8).hex()}.1.1", bytes(60_000))
-    assert out_of_space(raised.value)
+    assert isinstance(disk_error("", raised.value), StorageFullError)
     journal.close()
 
 
