@@ -8,12 +8,7 @@ from typing import Any
 import click
 
 from securefl.config.overrides import parse_dropouts
-from securefl_cli.options.run import (
-    format_option,
-    quiet_option,
-    resolve,
-    run_options,
-)
+from securefl_cli.options.run import format_option, quiet_option, resolve, run_options
 from securefl_cli.rendering.disclosures import say_disclosed
 from securefl_cli.rendering.progress import watch
 from securefl_cli.rendering.reading import show_reading

@@ -94,7 +94,7 @@ def member(
     from securefl.federation.services.member import MemberPaths, folder_of_run, serve
     from securefl.federation.services.member_presence import BROKER, relayed
     from securefl.federation.services.member_status import read_member_status
-    from securefl_cli.rendering.agreement import print_disclosed
+    from securefl_cli.rendering.disclosures import print_disclosed
 
     if flower is not None and schedule:
         raise click.UsageError("--flower takes one run; --schedule needs the broker")

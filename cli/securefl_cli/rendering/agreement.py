@@ -8,6 +8,7 @@ from securefl.config.privacy import protects
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.model import Agreement
 from securefl.consortium.agreement.workflow import Status
+from securefl_cli.rendering.disclosures import print_disclosed
 from securefl_cli.rendering.grid import Column, Table
 from securefl_cli.rendering.screen import Screen, console, copyable, labelled
 
@@ -34,12 +35,6 @@ def print_agreement(status: Status, path: str) -> None:
     if agreement.broker is not None:
         copyable(out, "Broker", agreement.broker.url)
     print_standing(out, status, path)
-
-
-def print_disclosed(out: Screen, config: RunConfig) -> None:
-    """Print what parties will see of single customers, where no noise was agreed."""
-    for said in config.discloses:
-        labelled(out, "Warning", said)
 
 
 def print_standing(out: Screen, status: Status, path: str) -> None:

@@ -28,7 +28,8 @@ def sign(*, agreement: Path, key: Path, passphrase_file: Path | None) -> None:
     """Sign AGREEMENT. The signature is a file of its own next to it, to be sent to the others."""
     from securefl.consortium.agreement.storage import read_draft
     from securefl.consortium.agreement.workflow import sign_agreement, status
-    from securefl_cli.rendering.agreement import print_disclosed, print_standing
+    from securefl_cli.rendering.agreement import print_standing
+    from securefl_cli.rendering.disclosures import print_disclosed
     from securefl_cli.rendering.screen import console, copyable
 
     out = console()
@@ -69,7 +70,7 @@ def verify(*, agreement: Path, member: str | None, policy: Path | None) -> None:
     rules = None if policy is None else load_policy(policy)
     standing = admit(signed, datetime.now(UTC), member=member, policy=rules)
     from securefl.consortium.encoding.fingerprints import fingerprint
-    from securefl_cli.rendering.agreement import print_disclosed
+    from securefl_cli.rendering.disclosures import print_disclosed
     from securefl_cli.rendering.screen import console, copyable, labelled
 
     out = console()
