@@ -130,7 +130,9 @@ class MemberVotes:
 
     def state(self) -> list[Any]:
         """Return what a restarted member needs to judge the next round, as plain values; secret."""
-        kept = self._judged, self._accepted
+        # Behind its vote, a round is looked at as an accepted one alone.
+        shown = self._judged[0] < self._accepted[0]
+        kept = (0, None) if shown else self._judged, self._accepted
         return [[number, part and part.state()] for number, part in kept]
 
     def restore(self, state: Sequence[Any]) -> None:
