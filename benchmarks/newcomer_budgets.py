@@ -7,7 +7,7 @@ whole blend on the newcomer's own customers; served weighs its scores, the list 
 own validation purchases. Standard errors are over held-out purchases, those of gains paired.
 
 `python benchmarks/newcomer_budgets.py [--quick]`; `large` is a federation of 200,000
-customers beside up to 1,000 own ones, `real` the Complete Journey.
+customers, `real` the Complete Journey.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def benchmark(
 
 RUNS: Mapping[str, Callable[[bool], list[Row]]] = {
     "real": lambda quick: list(real(1, 1) if quick else real(2, 2)),
-    "large": lambda quick: benchmark(quick, LARGE, OWN[:-2]),
+    "large": lambda quick: benchmark(quick, LARGE),
 }
 
 if __name__ == "__main__":
