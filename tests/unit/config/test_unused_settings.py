@@ -126,6 +126,38 @@ def test_a_default_that_nothing_reads_is_no_fault(tmp_path):
     assert load_config(tmp_path / "config.toml", {"rounds": 1}).rounds == 1
 
 
+DRAWS, HEADS = "negatives: loss 'softmax' takes all", "dim: it has to be a multiple of heads = 3"
+MODES = [
+    ({"name": "gru", "loss": "softmax", "negatives": 9}, (DRAWS, None, DRAWS)),
+    (
+        {"name": "gru", "loss": "softmax", "negatives": 9, "own": {"loss": "softmax"}},
+        ("own: model 'gru' reads it under a budget", DRAWS, "own: no part of a blend"),
+    ),
+    ({"name": "gru", "negatives": 9}, (None, None, None)),
+    ({"name": "attention", "dim": 66, "heads": 3}, (None, "own.dim: it has to", None)),
+    ({"name": "attention", "dim": 64, "heads": 3}, (HEADS, HEADS, HEADS)),
+    (
+        {"name": "attention", "dim": 66, "heads": 3, "own": {"dim": 33}},
+        ("own: model 'attention' reads it", None, "own: no part of a blend reads"),
+    ),
+    ({"name": "attention", "loss": "softmax", "negatives": 9}, (DRAWS, None, DRAWS)),
+]
+"""Settings of a sequence model: why they are refused without a budget, under one, and in a part."""
+
+
+@pytest.mark.parametrize(("model", "refused"), MODES)
+def test_settings_of_a_sequence_model_agree_with_what_each_mode_reads(model, refused):
+    alone = {"task": "sequential", "model": model}
+    under = {**alone, "privacy": {"dp": "local", "epsilon": 4.0}}
+    part = {"model": {"parts": {"more": {"task": "sequential", "weights": [1.0], "model": model}}}}
+    for tree, why in zip((alone, under, part), refused, strict=True):
+        if why is None:
+            load_config(None, tree)
+            continue
+        with pytest.raises(ConfigError, match=why):
+            load_config(None, tree)
+
+
 @pytest.mark.parametrize(
     "tree",
     [
