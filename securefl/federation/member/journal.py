@@ -21,7 +21,7 @@ from pathlib import Path
 
 from securefl.consortium.ledger.sqlite import closed_on_failure, connect, usable
 from securefl.errors import RunDirectoryError
-from securefl.ml.tensor_io import delete, read_whole, write_atomically
+from securefl.ml.tensor_io import delete, read_whole, try_room, write_atomically
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.kdf import derive_key
 from securefl_protocols.primitives.sealing import NONCE_BYTES, SEAL_KEY_BYTES, seal, unseal
@@ -255,9 +255,8 @@ class MemberJournal:
         Raises:
             UnwrittenError: If the disk does not take them.
         """
-        place = self._directory / "room.sealed"  # which a sweep deletes, should a kill leave it
-        write_atomically(place, bytes(size), private=True)
-        delete(place)
+        # A sweep deletes it, should a kill leave it.
+        try_room(self._directory / "room.sealed", size)
 
     def close(self) -> None:
         """Close the file."""
