@@ -136,8 +136,8 @@ def _missing_signatures(case: AuditContext) -> Iterator[Finding]:
     number = len(case.bundle.heads) - 1
     signers = case.bundle.heads[-1].head.signatures.keys()
     involved = case.log.participants
-    # Members may have gone before the last head. Below the quorum a fork could have the signatures
-    # that are missing, and this says so first.
+    # Members may have gone before the last head. Below the quorum, a fork could have the signatures
+    # that are missing here.
     quorum = min(case.agreement.agreement.quorum, len(involved))
     missing = [member for member in involved if member not in signers]
     if len(involved) - len(missing) < quorum:
