@@ -72,7 +72,8 @@ def _of_no_round(case: AuditContext, reason: str) -> Finding:
     unsaid = next((n for n in range(1, last + 1) if end_unsaid(case, n)), None)
     if unsaid is None:
         return failed(reason, "claims")
-    return lacking(OUTCOMES.fact, f"{reason}, and of one nobody signed how it ended", f"round {unsaid}")
+    said = f"{reason}, and of one nobody signed how it ended"
+    return lacking(OUTCOMES.fact, said, f"round {unsaid}")
 
 
 def _result_settled(case: AuditContext) -> bool:

@@ -162,7 +162,7 @@ def _present(
 
 
 def _begun(end: MemberEnd, member: Member | RefusingMember, presence: Presence) -> MemberProcess:
-    """Return the process, as soon as the disk takes what it writes first; a try is of a member."""
+    """Return the process, once the disk takes what it writes first; each try is of a new member."""
     fresh = chain([member], (member.anew() for _ in repeat(None)))
 
     def waiting(step: str) -> None:

@@ -26,8 +26,8 @@ MAX_PENDING = 16 * MAX_PAYLOAD
 """Bytes that may wait for a slow reader before the broker disconnects it: two pulls of eight parts.
 
 A pull is made again after six seconds, while parts of the one before may still wait on a slow line.
-How long the agreed model is stands in no agreement, so that its messages bound nothing here. It is
-of each connection: a member that reads nothing of what it says to itself has the broker hold
+An agreement does not say how long the model is, so that a part counts as the largest. The limit is
+of each connection: for a member that reads nothing of what it says to itself the broker holds
 `MAX_CONNECTIONS` times as much.
 """
 MAX_CONNECTIONS, MAX_SUBSCRIPTIONS = 8, 64
