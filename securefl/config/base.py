@@ -29,6 +29,18 @@ class NamedSettings(Settings):
 
     name: str
 
+    def misfit(self, *, budget: bool) -> str | None:
+        """Return what is wrong with these settings together; None if nothing is.
+
+        It begins with the setting to change. Only what is read counts, and some models read more
+        under a budget. A part of a blend is never trained under one.
+
+        Args:
+            budget: Whether they are read under a budget.
+        """
+        del budget
+        return None
+
     def discloses(self) -> tuple[str, ...]:
         """Return what parties see of single customers without a budget, beyond what training tells.
 

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from securefl.config.privacy import Unit, implied
 from securefl.config.schema import CUTS, Mode, RunConfig
 from securefl.config.task_registry import TASKS, declaration
+from securefl.config.unread import unread
 from securefl.errors import ConfigError
 from securefl.untrusted import documents
 
@@ -46,7 +47,8 @@ def load_config(path: Path | None = None, options: Mapping[str, Any] | None = No
         options: A tree like the file's, for example from the command line; wins over the file.
 
     Raises:
-        ConfigError: If the file cannot be read, or does not validate; one line with the key.
+        ConfigError: If the file cannot be read, does not validate, or states what nothing reads;
+            one line with the key.
     """
     file = read_toml(path) if path else {}
     where = str(path) if path else "configuration"
@@ -54,7 +56,11 @@ def load_config(path: Path | None = None, options: Mapping[str, Any] | None = No
         file["data"] = _anchored(file["data"], path.parent)
     given = _override(file, options or {})
     _require_files(given, where)
-    return validate(merge(_defaults(given, where), given), where)
+    usual = _defaults(given, where)
+    config = validate(merge(usual, given), where)
+    if (why := unread(config, given, usual)) is not None:
+        raise ConfigError(f"{where}: {why}")
+    return config
 
 
 def _override(file: Tree, options: Mapping[str, Any]) -> Tree:

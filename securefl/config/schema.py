@@ -327,11 +327,8 @@ class RunConfig(Settings):
             raise ValueError(f"model.name: task '{self.task}' has no model '{self.model.name}'")
         if type(self.cuts) is not declared.split_settings:
             raise ValueError(f"{self.task}: these are settings of another task")
-        idle = self.model.first_changed(choice.under_budget) if self.privacy.dp == "none" else None
-        if idle is not None:
-            raise ValueError(
-                f"model.{idle}: model '{self.model.name}' reads it under a budget alone"
-            )
+        if (why := choice.misfit(self.model, budget=self.privacy.dp != "none")) is not None:
+            raise ValueError(f"model.{why}")
         return self
 
     @model_serializer(mode="wrap")

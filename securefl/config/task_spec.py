@@ -69,6 +69,13 @@ class ModelSpec:
         """What it is called in a configuration."""
         return str(self.settings.model_fields["name"].default)
 
+    def misfit(self, settings: NamedSettings, *, budget: bool) -> str | None:
+        """Return what is wrong with the settings of a run's model; None if nothing is."""
+        idle = None if budget else settings.first_changed(self.under_budget)
+        if idle is not None:
+            return f"{idle}: model '{self.name}' reads it under a budget alone"
+        return settings.misfit(budget=budget)
+
     @property
     def protections(self) -> tuple[str, ...]:
         """Values of `privacy.dp`, beside none, that it can be trained under."""

@@ -61,6 +61,30 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
         raise disk_error(path, error) from None
 
 
+def try_room(place: Path, size: int) -> None:
+    """Write so many bytes to a file of no other use, and delete it.
+
+    Raises:
+        UnwrittenError: If the disk does not take them now.
+        UnwritableError: If nothing can be written there at all.
+    """
+    write_atomically(place, bytes(size), private=True)
+    delete(place)
+
+
+def delete(path: Path) -> None:
+    """Delete a file, which may be gone already.
+
+    Raises:
+        UnwrittenError: If the disk takes nothing now.
+        UnwritableError: If the file cannot be deleted at all.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error(f"{path}, which is to be deleted", error) from None
+
+
 def refuse_taken(folder: Path) -> None:
     """Refuse a place where something lies, before work is done for a new folder there.
 

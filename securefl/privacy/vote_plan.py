@@ -17,6 +17,7 @@ from securefl.config.vote_rounds import votes_held
 from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.accounting.sensitivity import Sensitivity
+from securefl.privacy.encoding.gradients import SumEncoding, gradient_signal
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.noise.shares import NoisePlan, gaussian_shares, set_aside
 from securefl.privacy.score_plan import least_multiplier
@@ -60,12 +61,35 @@ def grid_shift(config: RunConfig, moved: float) -> int:
     return max(0, math.floor(math.log2(config.privacy.steps * moved / _FINE)))
 
 
-def projection_noise(config: RunConfig, moved: float) -> NoisePlan | None:
+def product_error(config: RunConfig, code: SumEncoding) -> float:
+    """Return how far a computed projection can be from the exact one, in steps of the sum.
+
+    With u = 2^-53, a product of d terms in float64 errs by at most g sum |x_i v_i|, in whatever
+    order they are added, g = n u / (1 - n u) with n = d (Higham 2002, section 3.1); n = d + 1 also
+    holds the conversion of each integer x_i. By Cauchy-Schwarz the sum is at most |x| |v|, and
+    |v| <= 1. A coordinate is clipped to the signal S and rounded, so that |x_i| <= S 2^f + 1/2:
+
+        g sqrt(d) (S 2^f + 1/2)
+
+    Args:
+        config: The run's configuration, whose unit is no member.
+        code: The encoding of the member's sum: f and d.
+    """
+    terms = (code.coordinates + 1) * 2.0**-53
+    largest = math.ldexp(gradient_signal(config), code.bits) + 0.5
+    return terms / (1 - terms) * math.sqrt(code.coordinates) * largest
+
+
+def projection_noise(config: RunConfig, code: SumEncoding) -> NoisePlan | None:
     """Return the noise on a member's projection, in steps of `grid_shift`; None without a charge.
+
+    A unit moves the member's integers by Delta in the Euclidean norm, hence the exact projection by
+    Delta at most, the computed one by 2 E more (`product_error`, for both data sets), and what is
+    rounded to steps of 2^s by (Delta + 2 E) / 2^s + 1.
 
     Args:
         config: The run's configuration.
-        moved: How far one unit moves the member's integers in a step, in the Euclidean norm.
+        code: The encoding of the member's sum.
 
     Raises:
         ConfigError: If more noise is needed than is drawn.
@@ -73,6 +97,7 @@ def projection_noise(config: RunConfig, moved: float) -> NoisePlan | None:
     event, budget = vote_event(config), vote_budget(config)
     if event is None or budget is None:
         return None
-    steps = math.ldexp(config.privacy.steps * moved, -grid_shift(config, moved))
-    sensitivity = Sensitivity(steps + ROUNDING, 1)
+    moved = code.sensitivity.l2
+    steps = config.privacy.steps * moved + 2 * product_error(config, code)
+    sensitivity = Sensitivity(math.ldexp(steps, -grid_shift(config, moved)) + ROUNDING, 1)
     return gaussian_shares(event, sensitivity, honest=1, budget=budget)

@@ -67,6 +67,9 @@ Series = npt.NDArray[np.float64]
 class InputPerturbation(Protocol):
     """Input perturbation: the task's data are noised once a round, instead of each gradient."""
 
+    def series_shape(self, member: Any) -> tuple[int, int]:  # noqa: ANN401 - as below
+        """Return K and T, which follow from the facts alone."""
+
     def bounded_series(self, member: Any) -> Series:  # noqa: ANN401 - of the task's own kind
         """Return the series to be noised, float64 [K, T].
 

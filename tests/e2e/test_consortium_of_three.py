@@ -50,7 +50,7 @@ def test_the_page_leads_from_nothing_to_the_second_run(tmp_path):
     first, second = (RunDirectory.open(tmp_path / "hub" / f"run-{n}") for n in (1, 2))
     assert first.config.start is None
     assert second.config.start.model in (tmp_path / "agreement-2.toml").read_text()
-    assert audit_run(second.path).verdict in {"pass", "warn"}
+    assert audit_run(second.path).verdict != "fail"
     said = walk.said()
     for place, command in enumerate(said):
         before = "".join(one.out for one in said[:place])
@@ -67,7 +67,7 @@ def test_runs_in_a_row_follow_without_hands(at_work):
     begun = np.concatenate([ended[name].numpy().ravel() for name in json.loads(about[ORDER])])
     assert runs[1].start_path.read_bytes() == begun.astype("<f4").tobytes()
     assert len({read_run(run) for run in runs}) == 2
-    assert [audit_run(run.path).verdict in {"pass", "warn"} for run in runs] == [True, True]
+    assert [audit_run(run.path).verdict != "fail" for run in runs] == [True, True]
     assert len(list((at_work.folder / "west" / "state").glob("*/model"))) == 2
 
 
@@ -102,7 +102,7 @@ def test_a_member_takes_part_with_a_key_in_a_token(at_work):
     at_work.carry_out("howto/key-in-a-token.md")
     run = at_work.folder / "hub" / "run-1"
     assert len(RunDirectory.open(run).result().members) == 3
-    assert audit_run(run).verdict in {"pass", "warn"}
+    assert audit_run(run).verdict != "fail"
 
 
 def test_short_pages_begin_where_the_long_one_is():

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
-from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
+from securefl.audit.bundle.findings import (
+    Finding,
+    failed,
+    lacking,
+    passed,
+    skipped,
+    warned,
+    worst_of,
+)
 from securefl.config.early_stopping import ends_early
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.encoding.jcs import from_timestamp
@@ -113,24 +121,26 @@ def run_complete(case: AuditContext) -> Finding:
     """
     rounds = case.agreement.agreement.config.rounds
     members, early = case.log.by_member, _ended_early(case)
-    if not members:
-        return failed("the bundle has no entries", "entries")
 
     def faults() -> Iterator[Finding]:
         for lines in case.log.participants.values():
             yield from _misplaced(lines)
             yield from _false_count(lines, len(case.log.outcomes), rounds)
-            # WARN and not FAIL: a run that broke off looks the same as a log that was cut.
+            # Missing and not FAIL: a run that broke off looks the same as a log that was cut.
             if not isinstance(lines[-1].entry.event, End):
-                yield warned(
+                yield lacking(
+                    "the end of each member's chain",
                     "the chain has no end: the run goes on, broke off, or the log was cut",
                     lines[-1].where,
                 )
         absent = [name for name in case.keys if name not in members]
         if absent:
-            yield warned(f"{absent[0]} wrote no entry at all", absent[0])
+            yield lacking(
+                "entries of every member", f"{absent[0]} wrote no entry at all", absent[0]
+            )
         if len(case.log.outcomes) < rounds and not early:
-            yield warned(f"{len(case.log.outcomes)} of the {rounds} agreed rounds ended", "rounds")
+            reason = f"{len(case.log.outcomes)} of the {rounds} agreed rounds ended"
+            yield lacking("all agreed rounds", reason, "rounds")
 
     took_part = f"{len(case.log.participants)} of {len(members)} members took part"
     done = f"{rounds:,} rounds to the end"

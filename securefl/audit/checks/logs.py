@@ -12,13 +12,15 @@ from securefl.audit.bundle.findings import (
     lacking,
     passed,
     skipped,
-    warned,
     worst_of,
 )
 from securefl.consortium.agreement.model import smallest_quorum
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.merkle import verify_consistency, verify_inclusion
 from securefl.consortium.ledger.tree_heads import HEAD_LABEL
+
+COUNTERSIGNATURES = "countersignatures under the log's heads"
+"""What is lacking where members have not signed a head that they were to sign."""
 
 
 def log_inclusion(case: AuditContext) -> Finding:
@@ -118,33 +120,35 @@ def _few_signatures(case: AuditContext) -> Iterator[Finding]:
 
     Members that are away sign later heads, which extend this one. But a head that nobody signed is
     the coordinator's alone; and in a masked run a sum takes a quorum, which could have signed.
+    Signatures are missing and not wrong: a member may be lost before it signs.
     """
     quorum = smallest_quorum(len(case.log.participants))
     for number, linked in enumerate(case.bundle.heads[:-1]):
         signers = len(linked.head.signatures)
         if not signers:
-            yield failed("no member signed the head", f"head {number}")
+            yield lacking(COUNTERSIGNATURES, "no member signed the head", f"head {number}")
         elif case.masked and signers < quorum:
-            yield warned(
-                f"{signers} members signed the head, a quorum is {quorum}", f"head {number}"
-            )
+            reason = f"{signers} members signed the head, a quorum is {quorum}"
+            yield lacking(COUNTERSIGNATURES, reason, f"head {number}")
 
 
 def _missing_signatures(case: AuditContext) -> Iterator[Finding]:
     number = len(case.bundle.heads) - 1
     signers = case.bundle.heads[-1].head.signatures.keys()
     involved = case.log.participants
-    # Below the quorum a fork could have the other signatures; above it, some members may have gone
-    # before the last head, which is WARN.
+    # Members may have gone before the last head. Below the quorum, a fork could have the signatures
+    # that are missing here.
     quorum = min(case.agreement.agreement.quorum, len(involved))
     missing = [member for member in involved if member not in signers]
     if len(involved) - len(missing) < quorum:
-        yield failed(
+        yield lacking(
+            COUNTERSIGNATURES,
             f"the last head has {len(signers)} signatures, and the quorum is {quorum}",
             f"head {number}",
         )
     elif missing:
-        yield warned(f"the last head is not signed by {', '.join(missing)}", f"head {number}")
+        reason = f"the last head is not signed by {', '.join(missing)}"
+        yield lacking(COUNTERSIGNATURES, reason, f"head {number}")
 
 
 def no_fork(case: AuditContext) -> Finding:

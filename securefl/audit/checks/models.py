@@ -17,7 +17,9 @@ from securefl.audit.bundle.findings import (
     warned,
     worst_of,
 )
+from securefl.audit.bundle.lost_members import end_unsaid
 from securefl.audit.bundle.transcripts import read_beside
+from securefl.audit.checks.needs import OUTCOMES
 from securefl.config.privacy import protects
 from securefl.config.vote_rounds import is_voted_on
 from securefl.consortium.ledger.events import Outcome, ScoreRelease
@@ -53,12 +55,25 @@ def model_chain(case: AuditContext) -> Finding:
                 "the model handed out", "the bundle names no model as the result", "claims"
             )
         elif claimed not in ended.values():
-            yield failed("the model handed out is not one that a round ended with", "claims")
+            yield _of_no_round(case, "the model handed out is not one that a round ended with")
         else:
             yield from _other_result(case, ended, claimed)
 
     said = "" if _result_settled(case) else f"; a round ended with the result, {_WORD}"
     return worst_of(faults(), passed(f"{len(ended):,} models, each from the one before{said}"))
+
+
+def _of_no_round(case: AuditContext, reason: str) -> Finding:
+    """Return the finding on a model that no signed round ended with.
+
+    Where a round's end may be in entries that lost members did not send, it may be that one's.
+    """
+    last = case.agreement.agreement.config.rounds
+    unsaid = next((n for n in range(1, last + 1) if end_unsaid(case, n)), None)
+    if unsaid is None:
+        return failed(reason, "claims")
+    said = f"{reason}, and of one nobody signed how it ended"
+    return lacking(OUTCOMES.fact, said, f"round {unsaid}")
 
 
 def _result_settled(case: AuditContext) -> bool:
@@ -132,10 +147,11 @@ def _broken_chain(
         expected = ended.get(before) if before else first
         for line, release in releases:
             if expected is None:
-                yield failed(
-                    f"no member signed the end of round {before}, from which this one started",
-                    line.where,
-                )
+                reason = f"no member signed the end of round {before}, from which this one started"
+                if end_unsaid(case, before):
+                    yield lacking(OUTCOMES.fact, reason, line.where)
+                else:
+                    yield failed(reason, line.where)
             elif release.model_before != expected:
                 yield failed(
                     "the member trained another model than the last accepted round ended with",
@@ -153,7 +169,7 @@ def model_given(case: AuditContext) -> Finding:
     ended, given = ended_with(case), case.model
     rounds = [number for number, digest in ended.items() if digest == given]
     if not rounds:
-        return failed("no round ended with this model", "model")
+        return _of_no_round(case, "no round ended with this model")
     if case.model_task is not None and case.model_task != agreed:
         return failed(f"the file is of another task than {agreed}, which was agreed", "model")
     signed = _layouts(case)

@@ -129,6 +129,7 @@ CHECKS: tuple[Check, ...] = (
         chains.run_complete,
         "Ask for a bundle that was exported after the run ended, and each member for its last"
         " entry.",
+        needs=(ENTRIES,),
     ),
     Check(
         "log-inclusion",
@@ -176,7 +177,8 @@ CHECKS: tuple[Check, ...] = (
         "releases-recorded",
         _ROUNDS,
         rounds.releases_recorded,
-        "That member released data that it did not account for. Treat its budget as unknown.",
+        "Ask that member for its entries of the round. Until it shows the release, treat its budget"
+        " as unknown.",
         needs=(OUTCOMES,),
     ),
     Check("refusals-kept", _ROUNDS, chains.refusals_kept, _ASK_WHY, needs=(ENTRIES,)),

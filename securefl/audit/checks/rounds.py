@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
 from securefl.audit.bundle.findings import Finding, failed, lacking, passed, warned, worst_of
+from securefl.audit.bundle.lost_members import stops_before
+from securefl.audit.checks.needs import OUTCOMES
 from securefl.config.cohort import least_survivors
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.ledger.events import Outcome, Release, UnseenOutcome
@@ -95,7 +97,10 @@ def _sums_used_twice(case: AuditContext) -> Iterator[Finding]:
 
 
 def releases_recorded(case: AuditContext) -> Finding:
-    """Every survivor of a round recorded its release before the round ended."""
+    """Every survivor of a round recorded its release before the round ended.
+
+    One that was lost behind the sum sent no entry any more, so that its release is missing.
+    """
     released: dict[tuple[str, int], LogEntry] = {}
     for line, release in case.log.of(Release):
         released.setdefault((line.member, release.round), line)
@@ -105,11 +110,19 @@ def releases_recorded(case: AuditContext) -> Finding:
             for member in outcome.survivors:
                 first = released.get((member, outcome.round))
                 if first is None:
-                    yield failed(f"{member} is in the sum and recorded no release", line.where)
+                    yield _no_release(case, member, outcome.round, line)
                 elif _later(first, line):
                     yield failed("the release was recorded after the round", first.where)
 
     return worst_of(faults(), passed(f"{len(released):,} releases cover all survivors"))
+
+
+def _no_release(case: AuditContext, member: str, number: int, line: LogEntry) -> Finding:
+    """Return the finding on a survivor without a release: missing if its chain stops before."""
+    if stops_before(case.log, member, number):
+        reason = f"{member} is in the sum, and its entries stop before"
+        return lacking("releases of every survivor", reason, line.where)
+    return failed(f"{member} is in the sum and recorded no release", line.where)
 
 
 def _later(release: LogEntry, outcome: LogEntry) -> bool:
@@ -202,7 +215,8 @@ def outcomes_equal(case: AuditContext) -> Finding:
                     yield failed("members signed different transcripts", line.where)
         for number, releases in case.log.releases.items():
             if number not in case.log.outcomes:
-                yield warned("the round has releases and no outcome", releases[0][0].where)
+                reason = "the round has releases and no outcome"
+                yield lacking(OUTCOMES.fact, reason, releases[0][0].where)
 
     return worst_of(faults(), passed(f"{len(case.log.outcomes):,} rounds, one account of each"))
 

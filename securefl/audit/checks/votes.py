@@ -159,8 +159,8 @@ def _mispriced(case: AuditContext, line: LogEntry, ballot: Ballot) -> Iterator[F
         yield failed("a ballot is charged, and none is to be", line.where)
         return
     agreed, mechanism = config.privacy, mechanism_for(config.privacy)
-    moved = mechanism.sum_encoding(config, case.bundle.claims.dimension).sensitivity.l2
-    noise = projection_noise(config, moved)
+    code = mechanism.sum_encoding(config, case.bundle.claims.dimension)
+    noise = projection_noise(config, code)
     for name, value, wanted in (
         *charged_at_once(found, event, agreed),
         ("sensitivity", found.clip_norm, None if noise is None else noise.sensitivity.l2),

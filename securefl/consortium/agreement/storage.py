@@ -24,7 +24,7 @@ from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgre
 from securefl.consortium.encoding.jcs import Hex32, Hex64
 from securefl.consortium.encoding.parsing import parsed
 from securefl.consortium.keys.parties import KeyBundle
-from securefl.errors import AgreementError
+from securefl.errors import AgreementError, disk_error
 from securefl.untrusted import files
 from securefl.untrusted.documents import parse_json, parse_toml
 
@@ -217,7 +217,8 @@ def write_public(path: Path, text: str) -> None:
     """Replace a file atomically: a crash at any point leaves the old content or the new one.
 
     Raises:
-        AgreementError: If it cannot be written.
+        UnwrittenError: If the disk takes nothing now; `StorageFullError` if it is full.
+        UnwritableError: If it cannot be written at all.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -231,7 +232,7 @@ def write_public(path: Path, text: str) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise AgreementError(f"cannot write {path}: {error.strerror}") from None
+        raise disk_error(path, error) from None
 
 
 def read_text(path: Path) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from securefl.errors import InputError, disk_error
+from securefl.errors import InputError, RunDirectoryError, disk_error
 from securefl.untrusted.files import check_regular
 
 _WAIT = 60.0
@@ -95,6 +95,28 @@ def closed_on_failure(connection: sqlite3.Connection) -> Iterator[None]:
     except BaseException:
         connection.close()
         raise
+
+
+@contextmanager
+def usable(place: object, what: str) -> Iterator[None]:
+    """Translate errors of a party's own file in a run into one-line messages.
+
+    Args:
+        place: The file or its folder.
+        what: What is said of it if it is no disk that fails.
+
+    Raises:
+        UnwrittenError: If the disk takes nothing now; `StorageFullError` if it is full.
+        UnwritableError: If it cannot be written at all.
+        RunDirectoryError: If it is damaged.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        found = disk_error(place, error)
+        if found is error:
+            found = RunDirectoryError(f"{place}{what} cannot be used: {error}")
+        raise found from None
 
 
 class DatabaseError(InputError):

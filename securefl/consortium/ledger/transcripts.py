@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from securefl.ml.tensor_io import write_atomically
+from securefl.ml.tensor_io import delete, write_atomically
 from securefl_protocols.wire.transcript import Transcript
 
 _MEBIBYTE = 1 << 20
@@ -58,7 +58,7 @@ class TranscriptArchive:
         """
         content = transcript.to_bytes()
         for old in self._folder.glob("rejected-*.msgpack"):
-            old.unlink()
+            delete(old)
         if len(content) <= self._room:
             write_atomically(self._folder / f"rejected-{number:06d}.msgpack", content)
 
@@ -67,5 +67,5 @@ class TranscriptArchive:
         taken = sum(path.stat().st_size for path in old)
         while old and taken + size > self._room:
             taken -= old[0].stat().st_size
-            old.pop(0).unlink()
+            delete(old.pop(0))
         return taken + size <= self._room

@@ -74,6 +74,8 @@ class AnswerGate:
 
     Attributes:
         phase: Where the run stands.
+        model: Digest of the model in the question that was admitted last, as this member took it;
+            empty where its row compares none.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class AnswerGate:
             record: Records a refusal.
             models: The models that the member knows; None where no row is about models.
         """
-        self.phase = Phase.BEFORE_START
+        self.phase, self.model = Phase.BEFORE_START, b""
         self._table = table
         self._protection = protection
         self._record = record
@@ -107,6 +109,7 @@ class AnswerGate:
             RefusedQuestionError: If no row does.
             MessageError: If a model is malformed.
         """
+        self.model = b""
         self._end_early(request)
         rule = self._rule(request)
         if rule.question not in _CHECKED_BY_THE_SESSION:
@@ -212,7 +215,7 @@ class AnswerGate:
         assert models is not None
         if isinstance(request, m.Conclude):
             return models.is_recorded(number, request.model)
-        digest = model_digest(models.vector(getattr(request, "shared", b"")))
+        self.model = digest = model_digest(models.vector(getattr(request, "shared", b"")))
         if rule is Model.ROUND_START:
             return models.may_begin(number, digest) and self._pins(number, digest)
         if rule is Model.ROUND_RESULT:

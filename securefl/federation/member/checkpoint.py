@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.ml.parameters import load_local
-from securefl.ml.tensor_io import read_tensors, write_atomically, write_tensors
+from securefl.ml.tensor_io import delete, read_tensors, write_atomically, write_tensors
 from securefl.privacy.round_updates import RoundTraining
 from securefl.tasks.served.starting import OwnStart
 from securefl_protocols.noise.layers import NoiseLayers, UnopenableLayers
@@ -112,13 +112,16 @@ def save_member(directory: Path, round_number: int, state: MemberState, before: 
 
     The one before it is needed where the coordinator dies before its own checkpoint and repeats the
     round; the last saved one, where the member dies before a snapshot names the new one.
+
+    Raises:
+        RunDirectoryError: If a file cannot be written or deleted; see `disk_error`.
     """
     tensors = _state_tensors(state)
     write_tensors(state_path(directory, round_number), tensors, {"round": str(round_number)})
     recent = {state_path(directory, one) for one in (round_number, round_number - 1, before)}
     for old in directory.glob("round-*.safetensors"):
         if old not in recent:
-            old.unlink()
+            delete(old)
 
 
 def load_member(

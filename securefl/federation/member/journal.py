@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from securefl.consortium.ledger.sqlite import closed_on_failure, connect
+from securefl.consortium.ledger.sqlite import closed_on_failure, connect, usable
 from securefl.errors import RunDirectoryError
-from securefl.ml.tensor_io import read_whole, write_atomically
+from securefl.ml.tensor_io import delete, read_whole, try_room, write_atomically
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.kdf import derive_key
 from securefl_protocols.primitives.sealing import NONCE_BYTES, SEAL_KEY_BYTES, seal, unseal
@@ -83,11 +82,11 @@ class MemberJournal:
             run: Identifies the run, 32 bytes.
 
         Raises:
-            RunDirectoryError: If it cannot be written, or is of another version.
+            RunDirectoryError: If it cannot be written, see `usable`, or is of another version.
         """
         self._directory = directory
         self._key = derive_key(identity, label=LABEL, context=run)
-        try:
+        with usable(directory, ": the journal"):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._database = connect(
                 directory / "journal.sqlite",
@@ -95,8 +94,6 @@ class MemberJournal:
             )
             with closed_on_failure(self._database):
                 self._prepare()
-        except (OSError, sqlite3.Error) as error:
-            raise RunDirectoryError(f"{directory}: the journal cannot be used: {error}") from None
 
     def _prepare(self) -> None:
         with self._database.transaction():
@@ -258,9 +255,8 @@ class MemberJournal:
         Raises:
             UnwrittenError: If the disk does not take them.
         """
-        place = self._directory / "room.sealed"  # which a sweep deletes, should a kill leave it
-        write_atomically(place, bytes(size), private=True)
-        place.unlink()
+        # A sweep deletes it, should a kill leave it.
+        try_room(self._directory / "room.sealed", size)
 
     def close(self) -> None:
         """Close the file."""
@@ -287,7 +283,7 @@ class MemberJournal:
         for path in self._directory.iterdir():
             own = Path(path.name.removesuffix(".partial")).suffix in _OWN
             if own and path.name not in named:
-                path.unlink(missing_ok=True)
+                delete(path)
 
     @staticmethod
     def _sealed(key: bytes, secret: bytes, name: str) -> bytes:

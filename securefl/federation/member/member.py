@@ -125,23 +125,28 @@ class Member:
 
     def _train(self, request: m.Train) -> m.Update:
         cohort = agreed_cohort(self.config, self._names, request.round)
-        return in_the_clear(self._update(request.round, request.shared, cohort))
+        update = self._update(request.round, request.shared, cohort, self._gate.model)
+        return in_the_clear(update)
 
     def _train_masked(self, request: m.TrainMasked) -> m.Message:
         self._models.vector(request.shared)
         # Admitted before it is trained: a request that is not what was agreed costs no budget.
-        self.masked.admit(request)
-        update = self._update(request.round, request.shared, request.cohort)
+        digest = self.masked.admit(request)
+        update = self._update(request.round, request.shared, request.cohort, digest)
         return self.masked.enter(request, update)
 
-    def _update(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
+    def _update(
+        self, number: int, shared: bytes, cohort: tuple[str, ...], digest: bytes
+    ) -> TrainedUpdate:
         """Return the update of a round that starts from a shared model as it travels."""
-        return self.rounds.update_of(number, self._models.vector(shared), cohort)
+        return self.rounds.update_of(number, self._models.vector(shared), cohort, digest)
 
     def _evaluate(self, request: m.Evaluate) -> m.Scores:
         shared = self._models.vector(request.shared)
         if not request.kept:
-            self._models.tell(request.round, model_digest(shared))
+            self._models.tell(
+                request.round, self._gate.model or self.masked.verifier.digest_of(shared)
+            )
         tallies = self.scoring.score(shared, request.split, "kept" if request.kept else "present")
         return m.Scores(tallies=m.pack_tallies(tallies))
 
@@ -152,7 +157,8 @@ class Member:
     def _may_score(self, proof: bytes, number: int, shared: FloatVector) -> bool:
         """Return whether the sum of this number is of this model: a round's, or the result."""
         if number <= self.config.rounds:
-            return number > 0 and self._models.ended_with(number, model_digest(shared), proof)
+            digest = self.masked.verifier.digest_of(shared)
+            return number > 0 and self._models.ended_with(number, digest, proof)
         return self._result is not None and model_digest(self._result) == model_digest(shared)
 
     def _spent(self, _: m.BudgetRequest) -> m.BudgetResponse:

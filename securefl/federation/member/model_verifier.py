@@ -64,7 +64,14 @@ class ModelVerifier:
         self._model: FloatVector | None = None
         self._server: ServerOptimizer | None = None
 
-    def begin(self, number: int, shared: FloatVector, proof: bytes, moments: bytes) -> None:
+    def begin(
+        self,
+        number: int,
+        shared: FloatVector,
+        proof: bytes,
+        moments: bytes,
+        digest: bytes | None = None,
+    ) -> None:
         """Accept the model (float32 [d]) that a round begins with.
 
         Args:
@@ -72,6 +79,7 @@ class ModelVerifier:
             shared: The model.
             proof: The proof of the end of the last accepted round; empty where there is none.
             moments: The server optimizer's moments after that round; see `ServerOptimizer.pack`.
+            digest: The model's digest, where this member took it already.
 
         Raises:
             UnverifiedModelError: If it is another model than what this member computed, or the
@@ -81,7 +89,7 @@ class ModelVerifier:
         """
         before = self._accepted(number)
         self._check_votes(number, before)
-        digest, known = model_digest(shared), self.derived(before)
+        digest, known = digest or model_digest(shared), self.derived(before)
         # What this member verified itself is stronger than any signatures. A sum that was withheld
         # from it leaves it without a model to compare with, and so in no later round.
         if known is not None:
@@ -106,6 +114,17 @@ class ModelVerifier:
                 f"{in_a_row} models in a row were rejected, and {settings.repeats} repeats were"
                 " agreed"
             )
+
+    def digest_of(self, shared: FloatVector) -> bytes:
+        """Return a model's digest; that of the one that this member has by now is not taken anew.
+
+        Compared by its bits: 0.0 and -0.0 are equal, and not the same model.
+        """
+        mine, end = self._model, self._end
+        if mine is None or end is None or mine.shape != shared.shape:
+            return model_digest(shared)
+        same = np.array_equal(mine.view(np.uint32), shared.view(np.uint32))
+        return end.model if same else model_digest(shared)
 
     def vouched(self, number: int, model: bytes, proof: bytes) -> bool:
         """Return whether t members signed that round `number` ended with a model (digest).

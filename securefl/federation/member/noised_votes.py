@@ -61,7 +61,7 @@ class NoisedVotes:
         """
         assert isinstance(trainer, DistributedUpdates)  # of every mechanism that shares noise
         code = trainer.plan.code
-        noise = projection_noise(self._config, code.sensitivity.l2)
+        noise = projection_noise(self._config, code)
         model = model_digest(ended)
         assert self._config.vote is not None
         most = self._config.vote.row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -34,6 +33,7 @@ class TrainedUpdate:
         loss: Mean training loss.
         samples: Sample count, the weight.
         layers: Layers of the noise in the change, where excess noise may be removed.
+        model: Digest of the model that training started from, 32 bytes, as this member took it.
     """
 
     round: int
@@ -42,11 +42,11 @@ class TrainedUpdate:
     loss: float
     samples: int
     layers: NoiseLayers | None = None
+    model: bytes = b""
 
-    @cached_property
-    def model(self) -> bytes:
-        """Digest of the model that training started from, 32 bytes; a model is long."""
-        return model_digest(self.shared)
+    def __post_init__(self) -> None:
+        if not self.model:
+            object.__setattr__(self, "model", model_digest(self.shared))
 
 
 @dataclass(frozen=True)

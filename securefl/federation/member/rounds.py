@@ -23,7 +23,7 @@ from securefl.federation.member.checkpoint import (
 )
 from securefl.federation.member.open_session import TrainedUpdate
 from securefl.ml.parameters import load_local, load_shared, local_state
-from securefl.ml.vectors import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.round_updates import RoundChange, RoundTraining
 
 
@@ -59,18 +59,21 @@ class MemberRounds:
         self._ledger = ledger
         self._memory = memory
 
-    def update_of(self, number: int, start: FloatVector, cohort: tuple[str, ...]) -> TrainedUpdate:
+    def update_of(
+        self, number: int, start: FloatVector, cohort: tuple[str, ...], digest: bytes
+    ) -> TrainedUpdate:
         """Return the update of a round; a round that is tried again is not trained again.
 
         Args:
             number: Number of the round.
             start: The shared model that it starts from, float32 [d].
             cohort: The members of the round, in roster order.
+            digest: Digest of that model, as this member took it, 32 bytes.
 
         Raises:
             RefusedError: If the member's cap does not allow it.
         """
-        self._ledger.enter(number, cohort, model_digest(start).hex())
+        self._ledger.enter(number, cohort, digest.hex())
         # Trained again, the round would be a second release with a noise of its own, to be charged
         # again. The same update, sent again, releases nothing new.
         done = self.update
@@ -78,7 +81,9 @@ class MemberRounds:
             if not self._memory.replaying:
                 self._record_repeat(number)
             return done
-        self.update = self._remembered(number, start) or self._newly_trained(number, start)
+        self.update = self._remembered(number, start, digest) or self._newly_trained(
+            number, start, digest
+        )
         return self.update
 
     def _record_repeat(self, number: int) -> None:
@@ -122,24 +127,25 @@ class MemberRounds:
     def _state(self) -> MemberState:
         return MemberState(local_state(self.model), self.kept, self.trainer.optimizer)
 
-    def _newly_trained(self, number: int, start: FloatVector) -> TrainedUpdate:
+    def _newly_trained(self, number: int, start: FloatVector, digest: bytes) -> TrainedUpdate:
         load_shared(self.model, start)
         done = self._train_within_budget(number)
         self._ledger.trained()
         packed = pack_training(torch.from_numpy(done.change), done.loss, done.layers, self._state())
-        self._memory.keep(_name_of(number, start), packed)
+        self._memory.keep(_name_of(number, digest), packed)
         weight = self.trainer.weight
-        return TrainedUpdate(number, start, done.change, done.loss, weight, done.layers)
+        return TrainedUpdate(number, start, done.change, done.loss, weight, done.layers, digest)
 
-    def _remembered(self, number: int, start: FloatVector) -> TrainedUpdate | None:
+    def _remembered(self, number: int, start: FloatVector, digest: bytes) -> TrainedUpdate | None:
         """Return the update of a training that was finished before a restart; None without one."""
-        packed = self._memory.recall(_name_of(number, start))
+        packed = self._memory.recall(_name_of(number, digest))
         if packed is None:
             return None
         change, loss, layers, state = unpack_training(packed, self.trainer.optimizer)
         load_local(self.model, state.local)
         self.kept = state.kept
-        return TrainedUpdate(number, start, change.numpy(), loss, self.trainer.weight, layers)
+        weight = self.trainer.weight
+        return TrainedUpdate(number, start, change.numpy(), loss, weight, layers, digest)
 
     def _train_within_budget(self, number: int) -> RoundChange:
         try:
@@ -150,9 +156,9 @@ class MemberRounds:
             raise RefusedError(refusal) from None
 
 
-def _name_of(number: int, start: FloatVector) -> str:
-    """Return the name under which a round's training from a model is kept."""
-    return f"training-{number}-{model_digest(start).hex()}"
+def _name_of(number: int, start: bytes) -> str:
+    """Return the name under which a round's training from a model, by its digest, is kept."""
+    return f"training-{number}-{start.hex()}"
 
 
 def in_the_clear(update: TrainedUpdate) -> m.Update:

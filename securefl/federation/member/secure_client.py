@@ -26,7 +26,7 @@ from securefl.federation.aggregation.session_parameters import rounding_key
 from securefl.federation.member.model_verifier import ModelVerifier, Start
 from securefl.federation.member.open_session import OpenSession, SessionMaker, TrainedUpdate
 from securefl.federation.member.sum_watch import SumWatch
-from securefl.ml.vectors import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector
 from securefl_protocols.primitives.entropy import Entropy
 from securefl_protocols.primitives.errors import ChecksumFailed, ProtocolError
 from securefl_protocols.primitives.signing import SigningKey
@@ -91,8 +91,8 @@ class MaskedMember:
         self._pinned: tuple[int, bytes] = (0, b"")
         self._summed: tuple[int, int, int] = (0, 0, 0)  # round, total weight, members
 
-    def admit(self, request: m.TrainMasked) -> None:
-        """Check a request before training for it.
+    def admit(self, request: m.TrainMasked) -> bytes:
+        """Check a request before training for it, and return the digest of its model.
 
         Raises:
             AbortedError: If the request is not what was agreed.
@@ -110,7 +110,7 @@ class MaskedMember:
         # Rounds only go forward: an earlier one could be asked again with another model.
         if number < self._pinned[0]:
             raise AbortedError(f"round {self._pinned[0]} has begun; round {number} is over")
-        self._admit_model(request, m.unpack_vector(request.shared))
+        return self._admit_model(request, m.unpack_vector(request.shared))
 
     def _admit_repeat(self, number: int) -> None:
         """Admit a round again as often as agreed; its sum is then of the same survivors.
@@ -125,17 +125,18 @@ class MaskedMember:
                 f"round {number} was repeated {repeats} times as agreed, and has no sum"
             )
 
-    def _admit_model(self, request: m.TrainMasked, shared: FloatVector) -> None:
+    def _admit_model(self, request: m.TrainMasked, shared: FloatVector) -> bytes:
         """Admit one model a round: the agreed start, or the one that follows from the last sum.
 
         A coordinator that could choose models could send one member a model that makes its update
         stand out in the sum (model inconsistency, Pasquini et al. 2021).
         """
-        number, digest = request.round, model_digest(shared)
+        number, digest = request.round, self.verifier.digest_of(shared)
         if number == self._pinned[0] and digest != self._pinned[1]:
             raise AbortedError(f"another model was sent for round {number} before")
-        self.verifier.begin(number, shared, request.proof, request.moments)
+        self.verifier.begin(number, shared, request.proof, request.moments, digest)
         self._pinned = (number, digest)
+        return digest
 
     def enter(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Message:
         """Enter the trained update into the round, which was admitted before.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from securefl.errors import RunDirectoryError
+from securefl.errors import RunDirectoryError, disk_error
 
 LOCK = ".lock"
 
@@ -18,7 +18,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder; the lock ends with the process, however it ends.
 
     Raises:
-        RunDirectoryError: If another process has the lock, or it cannot be written.
+        RunDirectoryError: If another process has the lock, or it cannot be written; see
+            `disk_error`.
     """
     lock = _acquired(folder)
     try:
@@ -41,5 +42,5 @@ def _acquired(folder: Path) -> FileLock:
     except NotImplementedError:
         raise RunDirectoryError(f"{folder} is on a file system without locks") from None
     except OSError as error:
-        raise RunDirectoryError(f"cannot write {folder}: {error.strerror}") from None
+        raise disk_error(folder, error) from None
     return lock

@@ -57,12 +57,15 @@ def insist(write: Callable[[], ResultT], failed: Callable[[str], None]) -> Resul
         try:
             return write()
         except Exception as error:
-            found = disk_error("the member's journal or ledger", error)
+            place = getattr(error, "filename", None) or "the member's journal or ledger"
+            found = disk_error(place, error)
             if not isinstance(found, UnwrittenError):
                 raise found from None
             if tries >= _PATIENCE:
                 failed(DISK_FULL if isinstance(found, StorageFullError) else DISK_FAILS)
-            _log.error("the journal cannot be written (%s); waiting", type(found).__name__)
+            _log.error(
+                "the journal cannot be written (%s: %s); waiting", type(found).__name__, found
+            )
             time.sleep(pause)
     raise AssertionError("unreachable")
 

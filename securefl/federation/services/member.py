@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,8 +16,14 @@ from securefl.federation.member.journal import MemberJournal
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.runs.folder_lock import locked
 from securefl.federation.services.bootstrap import ConnectionContext
-from securefl.federation.services.durable_writes import JournalMemory
-from securefl.federation.services.member_presence import BROKER, STARTING, Carrier, appearing
+from securefl.federation.services.durable_writes import JournalMemory, insist
+from securefl.federation.services.member_presence import (
+    BROKER,
+    STARTING,
+    Carrier,
+    Presence,
+    appearing,
+)
 from securefl.federation.services.member_process import (
     MemberEnd,
     MemberProcess,
@@ -62,6 +69,8 @@ def serve(
 ) -> OwnFigures | None:
     """Take part in a run until the coordinator releases the member.
 
+    A disk that takes nothing is waited for, at the start as during the run.
+
     Args:
         context: The agreement and the member's key.
         paths: Its own files.
@@ -71,23 +80,39 @@ def serve(
         The member's own figures, which nobody else gets; None where there is no result.
 
     Raises:
-        RunDirectoryError: If another process of this member is in the run.
+        RunDirectoryError: If another process of this member is in the run, or its files cannot be
+            written before a person does something.
         SecureflError: Any other user-facing error, as one line.
     """
     if context.name is None:
         raise AgreementError("this is the coordinator's key; a member has one of its own")
     # Before all else: an older version of the agreement than one that was seen is refused.
-    remember(paths.state, context.signed)
+    insist(lambda: remember(paths.state, context.signed), _unheard)
     keep_freed_memory()
-    run = context.run.id
-    place = folder_of_run(context, paths.state)
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in it is sealed, but for names
-    with (
-        locked(place),
-        closing(MemberJournal(place, context.key.secret(), run)) as journal,
-        closing(RunKeys(place, context.key, run, context.name)) as keys,
-    ):
+    with ExitStack() as opened:
+        journal, keys = _opened(context, paths, opened)
         return _present(context, paths, journal, keys, carrier)
+
+
+def _opened(
+    context: ConnectionContext, paths: MemberPaths, opened: ExitStack
+) -> tuple[MemberJournal, RunKeys]:
+    """Open the durable state of this member in the run, as soon as the disk lets us."""
+    place, key, run = folder_of_run(context, paths.state), context.key, context.run.id
+    name = context.name
+    assert name is not None
+    # What is in the folder is sealed, but for names.
+    insist(lambda: place.mkdir(parents=True, exist_ok=True, mode=0o700), _unheard)
+    insist(lambda: opened.enter_context(locked(place)), _unheard)
+    journal = insist(lambda: MemberJournal(place, key.secret(), run), _unheard)
+    opened.enter_context(closing(journal))
+    keys = insist(lambda: RunKeys(place, key, run, name), _unheard)
+    return journal, opened.enter_context(closing(keys))
+
+
+def _unheard(step: str) -> None:
+    """Do nothing where a member waits before anybody hears of it; its log has why."""
+    del step
 
 
 def _present(
@@ -114,7 +139,7 @@ def _present(
         # With it come torch and the tables' libraries: seconds, in which it is there already.
         from securefl.federation.services.member_input import build
 
-        member = build(context, paths, place, entropy, memory)
+        member = insist(lambda: build(context, paths, place, entropy, memory), watch.step)
         built.append(member)
         with closing(member):
             presence = present.result()
@@ -129,11 +154,22 @@ def _present(
                 fence=fence_of(member.ledger),
                 watch=watch,
             )
-            process = MemberProcess(end, member, presence)
+            process = _begun(end, member, presence)
             process.serve()
             presence.leaving.set()
             # After the release: no other party waits for the training without the federation.
             return own_figures(context, cast("Member | RefusingMember", process.member))
+
+
+def _begun(end: MemberEnd, member: Member | RefusingMember, presence: Presence) -> MemberProcess:
+    """Return the process, once the disk takes what it writes first; each try is of a new member."""
+    fresh = chain([member], (member.anew() for _ in repeat(None)))
+
+    def waiting(step: str) -> None:
+        presence.step = step
+        end.watch.step(step)
+
+    return insist(lambda: MemberProcess(end, next(fresh), presence), waiting)
 
 
 def _budget(

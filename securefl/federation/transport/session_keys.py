@@ -10,10 +10,9 @@ for it.
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
 
-from securefl.consortium.ledger.sqlite import closed_on_failure, connect
+from securefl.consortium.ledger.sqlite import closed_on_failure, connect, usable
 from securefl.errors import RunDirectoryError
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.kdf import derive_key
@@ -73,12 +72,13 @@ class RunKeys:
             name: Our name.
 
         Raises:
-            RunDirectoryError: If the file cannot be used, or belongs to another identity.
+            RunDirectoryError: If the file cannot be used, see `usable`, or belongs to another
+                identity.
         """
         self.run, self.name = run, name
         self._file = directory / "run-keys.sqlite"
         self._storage = derive_key(identity.secret(), label=STORAGE_LABEL, context=run)
-        try:
+        with usable(self._file, ""):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Written by the connection's thread, one statement at a time. Deleted content is
             # overwritten: an erased key must not be left in free pages of the file.
@@ -88,8 +88,6 @@ class RunKeys:
             with closed_on_failure(self._database):
                 self.own = self._kept() or self._drawn()
                 rows = self._database.execute("SELECT name, public FROM others").fetchall()
-        except (OSError, sqlite3.Error) as error:
-            raise RunDirectoryError(f"{self._file} cannot be used: {error}") from None
         # An earlier version kept keys under which nothing can be sealed: sealing would end us.
         self._others: dict[str, bytes] = {
             name: public for name, public in rows if self._usable(public)

@@ -28,6 +28,13 @@ class RankingSettings(NamedSettings):
     """Settings of a model that ranks products for customers."""
 
 
+def none_drawn(settings: _Drawing, losses: Iterable[RankingLoss]) -> str | None:
+    """Return that a number of drawn competitors is set where all losses take all products."""
+    if set(losses) == {"softmax"} and settings.first_changed(["negatives"]):
+        return "negatives: loss 'softmax' takes all products and draws none"
+    return None
+
+
 class _Drawing(Protocol):
     @property
     def loss(self) -> RankingLoss: ...
@@ -44,8 +51,8 @@ def negatives_are_drawn(settings: DrawingT) -> DrawingT:
     Raises:
         ValueError: If there is one.
     """
-    if settings.loss == "softmax" and settings.first_changed(["negatives"]):
-        raise ValueError("negatives: loss 'softmax' takes all products and draws none")
+    if (why := none_drawn(settings, [settings.loss])) is not None:
+        raise ValueError(why)
     return settings
 
 

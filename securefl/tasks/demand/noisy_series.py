@@ -87,6 +87,10 @@ class NoisySeriesTask(DemandTask):
         """See `Task.input_perturbation`: a series' rows have no per-customer gradient."""
         return self
 
+    def series_shape(self, member: DemandMember) -> tuple[int, int]:
+        """Return the number of series and of steps, which are those of the facts."""
+        return noised_member(member).contributions.shape
+
     def bounded_series(self, member: DemandMember) -> Floats:
         """Return the series to be noised, float64 [K, T], each privacy unit bounded."""
         privacy, contributions = self.config.privacy, noised_member(member).contributions

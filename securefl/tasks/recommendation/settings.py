@@ -168,6 +168,8 @@ class PartSettings(Settings):
             raise ValueError(
                 f"model.{idle}: no part of a blend reads it of model '{self.model.name}'"
             )
+        if (why := self.model.misfit(budget=False)) is not None:
+            raise ValueError(f"model.{why}")
         return self
 
     @property

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
-    model_validator,
 )
 
 from securefl.tasks.common.settings import (
@@ -17,7 +16,7 @@ from securefl.tasks.common.settings import (
     LocalModelSettings,
     RankingLoss,
     RankingSettings,
-    negatives_are_drawn,
+    none_drawn,
 )
 
 
@@ -69,7 +68,10 @@ class SequenceSettings(RankingSettings):
         1.0, description="Scale of a product's popularity, and root of how much faster it learns."
     )
     own: SequenceLocalSettings = SequenceLocalSettings()
-    _draws = model_validator(mode="after")(negatives_are_drawn)
+
+    def misfit(self, *, budget: bool) -> str | None:
+        """See `NamedSettings`: the local model beside it draws as many, by a loss of its own."""
+        return none_drawn(self, [self.loss, self.own.loss] if budget else [self.loss])
 
 
 class GruSettings(SequenceSettings):
@@ -84,8 +86,10 @@ class AttentionSettings(SequenceSettings):
     name: Literal["attention"] = "attention"
     heads: PositiveInt = 2
 
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.dim % self.heads or self.own.dim % self.heads:
-            raise ValueError(f"dim and own.dim have to be multiples of heads = {self.heads}")
-        return self
+    def misfit(self, *, budget: bool) -> str | None:
+        """See `NamedSettings`: the local model beside it has as many heads."""
+        read = {"dim": self.dim} | ({"own.dim": self.own.dim} if budget else {})
+        uneven = next((name for name, dim in read.items() if dim % self.heads), None)
+        if uneven is not None:
+            return f"{uneven}: it has to be a multiple of heads = {self.heads}"
+        return super().misfit(budget=budget)

@@ -36,7 +36,7 @@ def test_weights_over_a_grid_are_those_of_the_local_engine(tmp_path):
     group = found(tmp_path / "group", config, NAMES)
     result, _ = looped(group)
     same_weights(Path(result.run_dir), on_one_machine(tmp_path / "local", config))
-    assert audit_run(Path(result.run_dir)).verdict in {"pass", "warn"}
+    assert audit_run(Path(result.run_dir)).verdict != "fail"
 
 
 def test_weights_over_superlink_and_supernodes(tmp_path):
@@ -64,4 +64,4 @@ def test_weights_over_superlink_and_supernodes(tmp_path):
             assert time.monotonic() < until, cluster.said("superlink")[-3000:]
             time.sleep(0.1)
     same_weights(group.folder / "run", on_one_machine(tmp_path / "local", config))
-    assert audit_run(group.folder / "run").verdict in {"pass", "warn"}
+    assert audit_run(group.folder / "run").verdict != "fail"

@@ -48,7 +48,7 @@ def test_a_network_ends_with_the_weights_of_the_local_engine(tmp_path, mode):
         assert (own["state"], own["round"], own["member"]) == ("over", config.rounds, name)
         assert own["verified"] == (config.rounds if mode == "secure" else 0)
         assert (Path(own["model"]) / "MODEL_CARD.md").is_file()
-    assert audit_run(result).verdict in {"pass", "warn"}
+    assert audit_run(result).verdict != "fail"
     # Every member holds the result in its own folder, as it verified it.
     handed_out = bundle_of(result).claims.model
     for name in NAMES:
@@ -71,7 +71,7 @@ def test_members_killed_before_they_speak_leave_no_head_without_their_signature(
         heads = log.heads()
     assert len(heads) >= 4
     assert all(set(head.signatures) == set(NAMES) for head in heads)
-    assert audit_run(result).verdict in {"pass", "warn"}
+    assert audit_run(result).verdict != "fail"
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ def test_the_second_month_goes_on_from_the_first(months):
     assert directory.start_path.read_bytes() == alike.shared.tobytes()
     assert directory.config.start.model == second.config.start.model
     assert directory.config.warm_start is None
-    assert audit_run(second.folder / "run").verdict in {"pass", "warn"}
+    assert audit_run(second.folder / "run").verdict != "fail"
     for name, model in held(second).items():
         figures = pd.read_json(model.with_name("figures.json"))
         assert {"earlier", "federated", "naive"} <= set(figures.columns)

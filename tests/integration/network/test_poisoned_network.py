@@ -41,7 +41,7 @@ def test_scaled_update_is_found_and_its_round_repeated(tmp_path):
     assert not any(record.vote.absent for record in records)
     assert "round 3 accepted" in read_status(result)["vote"]
     audit = audit_run(result)
-    assert audit.verdict in {"pass", "warn"}
+    assert audit.verdict != "fail"
     verdicts = {check.name: check.verdict for check in audit.checks}
     checks = ("votes-counted", "model-chain", "sums-replayed", "models-from-sums")
     assert {verdicts[name] for name in checks} == {"pass"}

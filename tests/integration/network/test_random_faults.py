@@ -136,7 +136,7 @@ def test_50_rounds_of_random_faults_on_processes(tmp_path):
         found = LivePlay(stage, faults, 7).run()
         assert len(found.survivors) == 50
         assert sum(found.happened.values()) >= 25
-        assert audit_run(stage.run).verdict in {"pass", "warn"}
+        assert audit_run(stage.run).verdict != "fail"
         assert stage.missing_ends() == {}
     grown = growth(found.sizes[15:])
     assert grown["coordinator"] < 12_000

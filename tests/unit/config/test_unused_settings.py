@@ -6,6 +6,7 @@ import torch
 from securefl.config.base import Settings
 from securefl.config.load import dump_toml, load_config, read_dumped
 from securefl.config.task_registry import declaration
+from securefl.config.unread import UNREAD
 from securefl.errors import ConfigError
 from securefl.tasks.common.learner import LocalProblem
 from support.task_configs import blend_config, prepared
@@ -19,10 +20,10 @@ PARTS = {
     ("content", "content"): {"own": {"rank": 3}},
 }
 """What nothing reads where the model is a part."""
-UNREAD = [(*key, name, value) for key, one in PARTS.items() for name, value in one.items()]
+IN_PARTS = [(*key, name, value) for key, one in PARTS.items() for name, value in one.items()]
 
 
-@pytest.mark.parametrize(("task", "model", "setting", "value"), UNREAD)
+@pytest.mark.parametrize(("task", "model", "setting", "value"), IN_PARTS)
 def test_a_setting_that_no_part_reads_is_refused(task, model, setting, value):
     part = {"task": task, "model": {"name": model, setting: value}}
     with pytest.raises(ConfigError, match=rf"parts.more: model\.{setting}: no part of a blend"):
@@ -63,6 +64,98 @@ def test_a_setting_that_another_one_makes_void_is_refused(tree, words):
     with pytest.raises(ConfigError, match=words) as said:
         load_config(None, tree)
     assert "\n" not in str(said.value)
+
+
+LATE = [{"member": "west", "round": 9, "step": "keys"}]
+PAIRS = {
+    "patience": ({"rounds": 6, "patience": 5}, {"rounds": 6, "patience": 4}),
+    "training.momentum": (
+        {"training": {"momentum": 0.5}},
+        {"training": {"momentum": 0.5}, "references": {"pooled": {"optimizer": "sgd"}}},
+    ),
+    "server.momentum": (
+        {"server": {"momentum": 0.5}},
+        {"server": {"momentum": 0.5, "optimizer": "fedavgm"}},
+    ),
+    "server.second_moment": (
+        {"server": {"second_moment": 0.5, "optimizer": "fedavgm"}},
+        {"server": {"second_moment": 0.5, "optimizer": "fedadam"}},
+    ),
+    "server.epsilon": (
+        {"server": {"epsilon": 0.5}},
+        {"server": {"epsilon": 0.5, "optimizer": "fedadam"}},
+    ),
+    "secure.tolerance": ({"secure": {"tolerance": 0.1, "bits": 32}}, {"secure": {"tolerance": 1}}),
+    "secure.expected_samples": (
+        {"secure": {"expected_samples": 9, "min_samples": 9}},
+        {"secure": {"expected_samples": 10, "min_samples": 9}},
+    ),
+    "privacy.momentum": (
+        {"privacy": {"momentum": 0.5, "optimizer": "adam"}},
+        {"privacy": {"momentum": 0.5, "optimizer": "sgd"}},
+    ),
+    "start.removed": (
+        {"start": {"removed": "keep"}},
+        {"start": {"removed": "keep", "model": "ab" * 32}},
+    ),
+    "simulation.dropouts": (
+        {"rounds": 8, "simulation": {"dropouts": LATE}},
+        {"rounds": 9, "simulation": {"dropouts": LATE}},
+    ),
+}
+"""Each row of `UNREAD`: where nothing reads the setting, and the nearest place where it is read."""
+
+
+def test_every_pair_has_both_its_places():
+    assert list(PAIRS) == [one.setting for one in UNREAD]
+
+
+@pytest.mark.parametrize("setting", PAIRS)
+def test_a_setting_that_is_stated_for_nothing_is_refused(setting, tmp_path):
+    unread, read = PAIRS[setting]
+    with pytest.raises(ConfigError, match=f"{setting}: it "):
+        load_config(None, unread)
+    (tmp_path / "config.toml").write_text(dump_toml(load_config(None, read)), encoding="utf-8")
+    assert load_config(tmp_path / "config.toml") == load_config(None, read)
+
+
+def test_a_default_that_nothing_reads_is_no_fault(tmp_path):
+    """The blend's own patience, in a short run or in a file of all defaults for one."""
+    assert load_config(None, {"rounds": 2}).patience == 2
+    (tmp_path / "config.toml").write_text(dump_toml(load_config()), encoding="utf-8")
+    assert load_config(tmp_path / "config.toml", {"rounds": 1}).rounds == 1
+
+
+DRAWS, HEADS = "negatives: loss 'softmax' takes all", "dim: it has to be a multiple of heads = 3"
+MODES = [
+    ({"name": "gru", "loss": "softmax", "negatives": 9}, (DRAWS, None, DRAWS)),
+    (
+        {"name": "gru", "loss": "softmax", "negatives": 9, "own": {"loss": "softmax"}},
+        ("own: model 'gru' reads it under a budget", DRAWS, "own: no part of a blend"),
+    ),
+    ({"name": "gru", "negatives": 9}, (None, None, None)),
+    ({"name": "attention", "dim": 66, "heads": 3}, (None, "own.dim: it has to", None)),
+    ({"name": "attention", "dim": 64, "heads": 3}, (HEADS, HEADS, HEADS)),
+    (
+        {"name": "attention", "dim": 66, "heads": 3, "own": {"dim": 33}},
+        ("own: model 'attention' reads it", None, "own: no part of a blend reads"),
+    ),
+    ({"name": "attention", "loss": "softmax", "negatives": 9}, (DRAWS, None, DRAWS)),
+]
+"""Settings of a sequence model: why they are refused without a budget, under one, and in a part."""
+
+
+@pytest.mark.parametrize(("model", "refused"), MODES)
+def test_settings_of_a_sequence_model_agree_with_what_each_mode_reads(model, refused):
+    alone = {"task": "sequential", "model": model}
+    under = {**alone, "privacy": {"dp": "local", "epsilon": 4.0}}
+    part = {"model": {"parts": {"more": {"task": "sequential", "weights": [1.0], "model": model}}}}
+    for tree, why in zip((alone, under, part), refused, strict=True):
+        if why is None:
+            load_config(None, tree)
+            continue
+        with pytest.raises(ConfigError, match=why):
+            load_config(None, tree)
 
 
 @pytest.mark.parametrize(

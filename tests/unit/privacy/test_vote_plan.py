@@ -1,6 +1,7 @@
 """What ballots cost under shared noise, and what is read off a noised projection."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,10 +10,22 @@ from securefl.config.load import load_config
 from securefl.federation.scores.judgement import ACCEPT, DIRECTION
 from securefl.federation.scores.noised_judgement import PublicChange, noised_ballot
 from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.sensitivity import Sensitivity
+from securefl.privacy.encoding.gradients import (
+    SumEncoding,
+    gradient_signal,
+    gradient_sum_encoding,
+)
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan, budget_table
 from securefl.privacy.score_plan import score_event
-from securefl.privacy.vote_plan import ROUNDING, grid_shift, projection_noise, vote_event
+from securefl.privacy.vote_plan import (
+    ROUNDING,
+    grid_shift,
+    product_error,
+    projection_noise,
+    vote_event,
+)
 
 
 def config_of(dp="distributed", vote=None, **privacy):
@@ -52,6 +65,31 @@ def test_plan_keeps_the_budget_with_ballots():
     assert table.to_json()["vote_noise"] == event.noise_multiplier
 
 
+def encoding(moved, coordinates=50, bits=20):
+    return SumEncoding(bits, Sensitivity(moved, coordinates), None)
+
+
+@pytest.mark.parametrize("coordinates", [1, 7, 1000])
+def test_a_computed_product_errs_by_no_more_than_is_counted(coordinates):
+    """Of the largest integers that are summed, beside the exact product of rationals."""
+    config, rng = config_of(), np.random.default_rng(11)
+    code = gradient_sum_encoding(config, coordinates)
+    largest = math.floor(math.ldexp(gradient_signal(config), code.bits))
+    worst = 0.0
+    for _ in range(4):
+        total = largest - rng.integers(0, 3, coordinates)
+        total[rng.integers(0, 2, coordinates) == 1] *= -1
+        direction = rng.normal(size=coordinates)
+        direction = direction / np.linalg.norm(direction) * (1 - 1e-9)
+        exact = sum(int(x) * Fraction(float(v)) for x, v in zip(total, direction, strict=True))
+        computed = Fraction(float(total.astype(np.float64) @ direction))
+        worst = max(worst, float(abs(computed - exact)))
+    assert 0 < worst <= product_error(config, code)
+    # A small part of a step, so that it costs next to nothing.
+    moved = code.sensitivity.l2
+    assert math.ldexp(product_error(config, code), -grid_shift(config, moved)) < 1e-3
+
+
 @pytest.mark.parametrize("moved", [1000.0, 1e5, 2.0**17])
 def test_one_unit_moves_a_projection_no_further(moved):
     rng, shift = np.random.default_rng(3), grid_shift(config_of(), moved)
@@ -65,9 +103,12 @@ def test_one_unit_moves_a_projection_no_further(moved):
             round(math.ldexp(float(total @ direction), -shift)) for total in (before, before + unit)
         ]
         assert abs(sums[0] - sums[1]) <= math.ldexp(moved, -shift) + ROUNDING
-    noise = projection_noise(config_of(), moved)
+    code = encoding(moved)
+    noise = projection_noise(config_of(), code)
     stepped = math.ldexp(config_of().privacy.steps * moved, -shift)
-    assert noise.sensitivity.l2 == stepped + ROUNDING
+    computed = math.ldexp(2 * product_error(config_of(), code), -shift)
+    assert noise.sensitivity.l2 == pytest.approx(stepped + ROUNDING + computed, rel=1e-15)
+    assert noise.sensitivity.l2 > stepped + ROUNDING
     assert stepped >= min(1024.0, config_of().privacy.steps * moved)  # rounding stays small
     assert math.sqrt(noise.share_variance) >= noise.event.noise_multiplier * noise.sensitivity.l2
 
@@ -148,5 +189,5 @@ def test_noise_in_a_sum_follows_its_members():
 def test_ballots_of_any_budget_have_noise_that_can_be_drawn(epsilon, moved):
     """A run that cannot give its first ballot would stop in its first round."""
     config = config_of(epsilon=epsilon)
-    noise = projection_noise(config, moved)
+    noise = projection_noise(config, encoding(moved))
     assert noise.share_variance >= (vote_event(config).noise_multiplier * noise.sensitivity.l2) ** 2

@@ -7,6 +7,7 @@ budget; a run that ends earlier has spent less.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from securefl.ml.sgd import LocalTrainer
-from securefl.ml.tensor_io import read_tensors, write_tensors
+from securefl.ml.tensor_io import read_tensors, try_room, write_tensors
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.noise.csprng import AesCtrRng
@@ -23,6 +24,9 @@ from securefl.tasks.base import Series
 from securefl.tasks.common.learner import LocalProblem
 
 SERIES = "series.safetensors"
+_ROOM = "series.room"
+_HEADER = 1 << 12
+"""Bytes of such a file beside the sum, at most."""
 
 
 class NoisySeriesTrainer:
@@ -65,6 +69,11 @@ class NoisySeriesTrainer:
 
     def train_round(self) -> None:
         """Release the series, and train on the mean of all releases."""
+        learner = self._learner
+        # Before the charge, or each try on a disk without room for the sum would be charged. The
+        # journal counts room for some models; series can be many times as long.
+        cells = math.prod(self.series.series_shape(learner.data))
+        try_room(self._path.with_name(_ROOM), 8 * cells + _HEADER)
         # Charge before use: a kill after this line can waste budget, and never overspend it.
         self._accountant.charge(self.event)
         total, variance, count = self._released_so_far()
@@ -76,7 +85,6 @@ class NoisySeriesTrainer:
             self._path, {name: torch.from_numpy(part) for name, part in state.items()}, {}
         )
         # From here on only releases are used, and no raw series.
-        learner = self._learner
         rows = self.series.noised_units(
             learner.data, learner.facts, total / count, variance**0.5 / count
         )

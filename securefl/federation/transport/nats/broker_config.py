@@ -23,7 +23,13 @@ from securefl.untrusted.files import replaceable
 
 CONFIG = "nats-server.conf"
 MAX_PENDING = 16 * MAX_PAYLOAD
-"""Bytes that may wait for a slow reader before the broker disconnects it."""
+"""Bytes that may wait for a slow reader before the broker disconnects it: two pulls of eight parts.
+
+A pull is made again after six seconds, while parts of the one before may still wait on a slow line.
+An agreement does not say how long the model is, so that a part counts as the largest. The limit is
+of each connection: for a member that reads nothing of what it says to itself the broker holds
+`MAX_CONNECTIONS` times as much.
+"""
 MAX_CONNECTIONS, MAX_SUBSCRIPTIONS = 8, 64
 """Of one party; a restarted one may have old connections that the broker has not given up yet."""
 

@@ -7,15 +7,13 @@ again, and takes the answers from the journal as long as it has them; only then 
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from securefl.consortium.ledger.sqlite import closed_on_failure, connect
-from securefl.errors import RunDirectoryError, disk_error
-from securefl.ml.tensor_io import read_whole, write_atomically
+from securefl.consortium.ledger.sqlite import closed_on_failure, connect, usable
+from securefl.ml.tensor_io import delete, read_whole, write_atomically
 
 _SMALL = 64 << 10
 """Bytes. A longer message is in a file of its own: SQLite's WAL would write it twice."""
@@ -172,18 +170,11 @@ class CoordinatorJournal:
         self._repeated = self._named_sections()
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for file in files:
-            (self._directory / file).unlink(missing_ok=True)
+            delete(self._directory / file)
 
-    @contextmanager
-    def _usable(self) -> Iterator[None]:
+    def _usable(self) -> AbstractContextManager[None]:
         """Translate errors of the database into one-line messages."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            found = disk_error(self._directory, error)
-            if found is error:
-                found = RunDirectoryError(f"{self._directory}: the journal cannot be used: {error}")
-            raise found from None
+        return usable(self._directory, ": the journal")
 
     def close(self) -> None:
         """Close the file."""

@@ -9,8 +9,9 @@ from scipy import stats
 from securefl.config.data import TutorialSettings
 from securefl.config.load import load_config, merge
 from securefl.data.sources.registry import load
-from securefl.errors import DataError
+from securefl.errors import DataError, StorageFullError
 from securefl.federation.member.updates.noisy_series import NoisySeriesTrainer
+from securefl.ml import tensor_io
 from securefl.ml.batches import all_units
 from securefl.ml.metrics.sums import total
 from securefl.privacy.accounting.accountant import PrivacyAccountant
@@ -164,6 +165,34 @@ def test_a_release_is_charged_before_the_series_are_looked_at(prepared, tmp_path
     with pytest.raises(OSError, match="power"):
         trainer.train_round()
     assert accountant.steps == 1
+
+
+def test_a_release_without_room_for_its_sum_is_not_charged(prepared, tmp_path, monkeypatch):
+    """The sum of the releases is longer than the model, for which alone room was counted."""
+    task, facts, (member, _) = prepared()
+    learner, accountant = LocalProblem(task.config, task, facts, member), PrivacyAccountant()
+    model = learner.fresh_model("shared")
+    free, honest = task.bounded_series(member).nbytes, tensor_io.write_atomically
+
+    def write(path, content, **private):
+        if len(content) > free:
+            raise StorageFullError(path)
+        honest(path, content, **private)
+
+    monkeypatch.setattr(tensor_io, "write_atomically", write)
+    for _ in range(2):
+        trainer = NoisySeriesTrainer(
+            learner, model, 2.0, 3.0, tmp_path, stream=AesCtrRng(), accountant=accountant
+        )
+        with pytest.raises(StorageFullError):
+            trainer.train_round()
+    assert accountant.steps == 0
+    assert list(tmp_path.iterdir()) == []
+    free += 1 << 12
+    trainer.train_round()
+    assert accountant.steps == 1
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size <= free  # what was tried is no less than what is written
 
 
 def test_what_is_served_is_no_worse_on_validation_than_the_own_forecaster(prepared):

@@ -241,10 +241,9 @@ def test_the_noised_model_and_the_own_one_have_settings_of_their_own(model):
 
 
 def test_heads_that_do_not_divide_are_refused():
-    with pytest.raises(ConfigError, match="multiples of heads = 2"):
-        load_config(
-            None, {"task": "sequential", "model": {"name": "attention", "own": {"dim": 33}}}
-        )
+    own, budget = {"name": "attention", "own": {"dim": 33}}, {"dp": "local", "epsilon": 4.0}
+    with pytest.raises(ConfigError, match="a multiple of heads = 2"):
+        load_config(None, {"task": "sequential", "model": own, "privacy": budget})
 
 
 def test_some_purchases_stand_for_all():
