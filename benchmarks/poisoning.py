@@ -191,18 +191,18 @@ def voted(task: str, privacy: str, seed: int) -> dict[str, Any]:
 def played_runs(seed: int) -> list[dict[str, Any]]:
     """Return what became of whole runs of the real data without a budget."""
     torch.set_num_threads(1)
-    config, found = _config("ranking", "none", seed), []
-    data = _data("ranking", config)
+    # With the section, members keep what is taken back where a round is rejected.
+    config = _config("ranking", "none", seed).model_copy(update={"vote": VoteSettings()})
+    data, found = _data("ranking", config), []
     with tempfile.TemporaryDirectory() as folder:
-        run = _Run(config, data, Path(folder))
-        honest = [run.scores(one) for one in run.played(None, (), set())["models"]]
+        honest = _Run(config, data, Path(folder)).played(None, (), set())["scores"]
     for name, word, when in PLAYED:
         places, numbers = PLACES[word], PATTERNS[when]
         with tempfile.TemporaryDirectory() as folder:
             run = _Run(config, data, Path(folder))
             one = run.played(ATTACKS[name], places, numbers)
         others = [n for i, n in enumerate(run.names) if i not in places]
-        last = run.scores(one.pop("models")[-1])
+        last = one.pop("scores")[-1]
         one["left"] = run.share(honest[one["accepted"]], others) - run.share(last, others)
         found.append({"name": f"{name} by the {word} in {when}", "seed": seed} | one)
         print(found[-1], file=sys.stderr, flush=True)
@@ -271,9 +271,13 @@ class _Run:
                 self.hits.append(self.share(honest, list(self.names)))
 
     def played(self, attack: Attack | None, places: Places, when: set[int]) -> dict[str, Any]:
-        """Return what becomes of a run in whose rounds `when` an attack is made."""
+        """Return what becomes of a run in whose rounds `when` an attack is made.
+
+        Its scores are of each accepted model, beside the members' own rows of then; of the last
+        one beside those that the run ends with.
+        """
         server, shared, in_a_row = self._server(), self.prepared.shared, 0
-        models, found = [shared], []
+        scores, found = [self.scores(shared)], []
         for number in range(1, self.config.rounds + 1):
             bad = attack if number in when else None
             updates, moments = self._updates(number, shared), server.pack()
@@ -285,9 +289,11 @@ class _Run:
             in_a_row = in_a_row + 1 if against else 0
             if against:
                 server.unpack(moments)
+                for member in self.members.values():
+                    member.rounds.take_back(number)
             else:
                 shared, self.earlier, self.first = new, parts, False
-                models.append(shared)
+                scores.append(self.scores(shared))
             if in_a_row > self.settings.repeats:
                 break
         return {
@@ -295,9 +301,9 @@ class _Run:
             "found": sum(bad and against for bad, against in found),
             "honest": sum(not bad for bad, _ in found),
             "alarms": sum(against and not bad for bad, against in found),
-            "accepted": len(models) - 1,
+            "accepted": len(scores) - 1,
             "stopped": in_a_row > self.settings.repeats,
-            "models": models,
+            "scores": [*scores[:-1], self.scores(shared)],
         }
 
     def _server(self) -> ServerOptimizer:
