@@ -135,8 +135,9 @@ def _rates(runs: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
             "in round 1": f"{sum(first)} of {len(first)}",
             "ballots": _said([said for _, said, *_ in mine]),
         }
-        if name != "honest" and mine[0][3] is not None:
-            figures["harm"] = round(float(np.mean([one[3] for one in mine])), 4)
+        if name != "honest" and runs[0]["hits"]:
+            if all(harm is not None for *_, harm in mine):
+                figures["harm"] = round(float(np.mean([one[3] for one in mine])), 4)
             figures["harm not found"] = round(float(np.mean(missed)), 4) if missed else None
         if name == "honest" and runs[0]["hits"]:
             last = [run["hits"][-1] for run in runs]
@@ -176,12 +177,12 @@ def _data(task: str, config: RunConfig) -> RetailData:
     return family_data(_family(task), config, _members(task))
 
 
-def voted(task: str, privacy: str, seed: int) -> dict[str, Any]:
-    """Return all votes of one federation."""
+def voted(task: str, privacy: str, seed: int, *, harms: bool = True) -> dict[str, Any]:
+    """Return all votes of one federation; without `harms`, the harm of what is not found alone."""
     torch.set_num_threads(1)
     config = _config(task, privacy, seed)
     with tempfile.TemporaryDirectory() as folder:
-        votes = list((run := _Run(config, _data(task, config), Path(folder))).votes())
+        votes = list((run := _Run(config, _data(task, config), Path(folder))).votes(harms=harms))
     print(f"{task}, {privacy}, seed {seed} done", file=sys.stderr, flush=True)
     return {"case": (task, privacy), "seed": seed, "votes": votes, "hits": run.hits} | {
         "seen": run.seen
@@ -245,7 +246,7 @@ class _Run:
         self.earlier: dict[str, RoundPart | None] = {}
         self.seen: list[Any] = []
 
-    def votes(self) -> Iterator[tuple[str, int, list[str], bool, float | None]]:
+    def votes(self, *, harms: bool) -> Iterator[tuple[str, int, list[str], bool, float | None]]:
         """Yield attack and place, round, ballots, whether it is rejected, and the harm."""
         server, shared = self._server(), self.prepared.shared
         for number in range(1, self.config.rounds + 1):
@@ -259,13 +260,13 @@ class _Run:
                 apart.unpack(moments)
                 new = apart.apply(shared, self._mean(changed))
                 said, parts = self._said((updates, changed), places, (shared, new), name)
-                harm = None
-                if self.ranked and attack is not None:
+                against, harm = self._rejects(said), None
+                if self.ranked and attack is not None and (harms or not against):
                     others = [n for i, n in enumerate(self.names) if i not in places]
                     harm = self.share(honest, others) - self.share(self.scores(new), others)
                 if attack is None:
                     kept = parts
-                yield name, number, said, self._rejects(said), harm
+                yield name, number, said, against, harm
             shared, self.earlier, self.first = after, kept, False
             if self.ranked:
                 self.hits.append(self.share(honest, list(self.names)))
