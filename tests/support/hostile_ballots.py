@@ -23,12 +23,12 @@ def life_of_ballots(village, name, ways, attack):
         ways: Round to what it does in the place of sending its ballot.
         attack: The attack, and its rounds.
     """
-    _change_ballots(ways)
-    _change_sending(ways)
+    _change_sending(ways, _change_ballots(ways))
     life_of_hostile(village, name, *attack)
 
 
 def _change_ballots(ways):
+    """Have its votes change ballots; returns all honest ones, by their rounds."""
     honest, given = MemberVotes.answer, {}
 
     def answer(self, request):
@@ -39,18 +39,21 @@ def _change_ballots(ways):
         return said.model_copy(update={"ballot": "x" * 100}) if way == MALFORMED else said
 
     MemberVotes.answer = answer
+    return given
 
 
-def _change_sending(ways):
+def _change_sending(ways, given):
+    """Have its process send none of a round's ballots, or others behind it."""
     honest = MemberProcess._send
 
     def send(self, note):
-        way = ways.get(m.decode(note.body).round) if kind_of(note.body) == "ballot" else None
+        number = max(given, default=0)
+        way = ways.get(number) if kind_of(note.body) == "ballot" else None
         if way == SILENT:
             return
         honest(self, note)
         if way == TWICE:
-            other = _other_ballot(self.member._votes, m.decode(note.body).round)
+            other = _other_ballot(self.member._votes, number)
             honest(self, replace(note, body=other))
             honest(self, replace(note, id=f"{note.id}.2", body=other))
 

@@ -243,10 +243,7 @@ class MemberProcess:
         self._send(self._last)
 
     def _room_for(self, question: Question) -> int:
-        """Return how many bytes an answer may write; a model that is only named counts as well.
-
-        And what the round's end will, of which nothing else asks before it is charged.
-        """
+        """Return how many bytes a round may write; a model that is only named counts as well."""
         model = len(self._models.whole(question.body) or question.body)
         return _ROOM + 4 * model + self._member.vote_room
 

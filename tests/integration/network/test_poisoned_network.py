@@ -100,5 +100,7 @@ def test_hostile_ballots_decide_nothing_and_are_named(tmp_path):
     for number, reason in ((1, "no answer in time"), (3, "is on round 2"), (4, "failed: ")):
         assert f"round {number}: {name} gave no ballot that counts: " in said
         assert reason in said
+    assert f"{name} answered what it was not asked" in said  # the second ballot
+    # It has them in its own entries: an auditor cannot tell whether the coordinator withheld them.
     verdicts = {check.name: check.verdict for check in audit_run(result).checks}
-    assert verdicts["votes-counted"] == "pass"
+    assert verdicts["votes-counted"] == "not checked"
