@@ -25,6 +25,7 @@ SUPPORT = {
     "pages",
     "peer_rounds",
     "plots",
+    "poisoning_cells",
     "private_federation",
     "private_plots",
     "purchase_shapes",

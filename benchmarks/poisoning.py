@@ -135,8 +135,9 @@ def _rates(runs: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
             "in round 1": f"{sum(first)} of {len(first)}",
             "ballots": _said([said for _, said, *_ in mine]),
         }
-        if name != "honest" and mine[0][3] is not None:
-            figures["harm"] = round(float(np.mean([one[3] for one in mine])), 4)
+        if name != "honest" and runs[0]["hits"]:
+            if all(harm is not None for *_, harm in mine):
+                figures["harm"] = round(float(np.mean([one[3] for one in mine])), 4)
             figures["harm not found"] = round(float(np.mean(missed)), 4) if missed else None
         if name == "honest" and runs[0]["hits"]:
             last = [run["hits"][-1] for run in runs]
@@ -176,12 +177,12 @@ def _data(task: str, config: RunConfig) -> RetailData:
     return family_data(_family(task), config, _members(task))
 
 
-def voted(task: str, privacy: str, seed: int) -> dict[str, Any]:
-    """Return all votes of one federation."""
+def voted(task: str, privacy: str, seed: int, *, harms: bool = True) -> dict[str, Any]:
+    """Return all votes of one federation; without `harms`, the harm of what is not found alone."""
     torch.set_num_threads(1)
     config = _config(task, privacy, seed)
     with tempfile.TemporaryDirectory() as folder:
-        votes = list((run := _Run(config, _data(task, config), Path(folder))).votes())
+        votes = list((run := _Run(config, _data(task, config), Path(folder))).votes(harms=harms))
     print(f"{task}, {privacy}, seed {seed} done", file=sys.stderr, flush=True)
     return {"case": (task, privacy), "seed": seed, "votes": votes, "hits": run.hits} | {
         "seen": run.seen
@@ -191,18 +192,18 @@ def voted(task: str, privacy: str, seed: int) -> dict[str, Any]:
 def played_runs(seed: int) -> list[dict[str, Any]]:
     """Return what became of whole runs of the real data without a budget."""
     torch.set_num_threads(1)
-    config, found = _config("ranking", "none", seed), []
-    data = _data("ranking", config)
+    # With the section, members keep what is taken back where a round is rejected.
+    config = _config("ranking", "none", seed).model_copy(update={"vote": VoteSettings()})
+    data, found = _data("ranking", config), []
     with tempfile.TemporaryDirectory() as folder:
-        run = _Run(config, data, Path(folder))
-        honest = [run.scores(one) for one in run.played(None, (), set())["models"]]
+        honest = _Run(config, data, Path(folder)).played(None, (), set())["scores"]
     for name, word, when in PLAYED:
         places, numbers = PLACES[word], PATTERNS[when]
         with tempfile.TemporaryDirectory() as folder:
             run = _Run(config, data, Path(folder))
             one = run.played(ATTACKS[name], places, numbers)
         others = [n for i, n in enumerate(run.names) if i not in places]
-        last = run.scores(one.pop("models")[-1])
+        last = one.pop("scores")[-1]
         one["left"] = run.share(honest[one["accepted"]], others) - run.share(last, others)
         found.append({"name": f"{name} by the {word} in {when}", "seed": seed} | one)
         print(found[-1], file=sys.stderr, flush=True)
@@ -245,7 +246,7 @@ class _Run:
         self.earlier: dict[str, RoundPart | None] = {}
         self.seen: list[Any] = []
 
-    def votes(self) -> Iterator[tuple[str, int, list[str], bool, float | None]]:
+    def votes(self, *, harms: bool) -> Iterator[tuple[str, int, list[str], bool, float | None]]:
         """Yield attack and place, round, ballots, whether it is rejected, and the harm."""
         server, shared = self._server(), self.prepared.shared
         for number in range(1, self.config.rounds + 1):
@@ -259,21 +260,25 @@ class _Run:
                 apart.unpack(moments)
                 new = apart.apply(shared, self._mean(changed))
                 said, parts = self._said((updates, changed), places, (shared, new), name)
-                harm = None
-                if self.ranked and attack is not None:
+                against, harm = self._rejects(said), None
+                if self.ranked and attack is not None and (harms or not against):
                     others = [n for i, n in enumerate(self.names) if i not in places]
                     harm = self.share(honest, others) - self.share(self.scores(new), others)
                 if attack is None:
                     kept = parts
-                yield name, number, said, self._rejects(said), harm
+                yield name, number, said, against, harm
             shared, self.earlier, self.first = after, kept, False
             if self.ranked:
                 self.hits.append(self.share(honest, list(self.names)))
 
     def played(self, attack: Attack | None, places: Places, when: set[int]) -> dict[str, Any]:
-        """Return what becomes of a run in whose rounds `when` an attack is made."""
+        """Return what becomes of a run in whose rounds `when` an attack is made.
+
+        Its scores are of each accepted model, beside the members' own rows of then; of the last
+        one beside those that the run ends with.
+        """
         server, shared, in_a_row = self._server(), self.prepared.shared, 0
-        models, found = [shared], []
+        scores, found = [self.scores(shared)], []
         for number in range(1, self.config.rounds + 1):
             bad = attack if number in when else None
             updates, moments = self._updates(number, shared), server.pack()
@@ -285,9 +290,11 @@ class _Run:
             in_a_row = in_a_row + 1 if against else 0
             if against:
                 server.unpack(moments)
+                for member in self.members.values():
+                    member.rounds.take_back(number)
             else:
                 shared, self.earlier, self.first = new, parts, False
-                models.append(shared)
+                scores.append(self.scores(shared))
             if in_a_row > self.settings.repeats:
                 break
         return {
@@ -295,9 +302,9 @@ class _Run:
             "found": sum(bad and against for bad, against in found),
             "honest": sum(not bad for bad, _ in found),
             "alarms": sum(against and not bad for bad, against in found),
-            "accepted": len(models) - 1,
+            "accepted": len(scores) - 1,
             "stopped": in_a_row > self.settings.repeats,
-            "models": models,
+            "scores": [*scores[:-1], self.scores(shared)],
         }
 
     def _server(self) -> ServerOptimizer:

@@ -71,7 +71,8 @@ class VoteSettings(Settings):
         0.55,
         description="In a first round from an untrained model, without a budget: least part of a"
         " member's own update that the mean of the others has in the layer where it has most, as"
-        " lengths go with the root of the samples. With 0 only what points the other way rejects.",
+        " lengths go with the root of the samples. With 0 only what points the other way rejects."
+        " Refused where no vote on round 1 reads it.",
     )
     row: PositiveFloat | None = Field(
         None,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from securefl.config.schema import RunConfig
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from securefl.config.schema import RunConfig
 
 
 def is_voted_on(config: RunConfig, number: int) -> bool:

@@ -114,6 +114,8 @@ class RehearsingMember:
         change = rehearsed_change(self.name, request.round, shared.shape[0])
         return TrainedUpdate(request.round, shared, change, 1.0, 1)
 
+    vote_room = 0
+
     def following(self) -> bytes | None:
         """The model that follows from the last sum, as it travels; None if we cannot tell."""
         return self.masked.following()

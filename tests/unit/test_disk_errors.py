@@ -121,7 +121,7 @@ class Blocked:
     def __init__(self, folder, memory):
         self.ledger, self._memory = PrivacyLedger(book_path(folder, "a")), memory
         self.fence = JournalFence(lambda: self.ledger, RUN.id.hex())
-        self.anew, self.following = (lambda: self), (lambda: None)
+        self.anew, self.following, self.vote_room = (lambda: self), (lambda: None), 0
 
     def handle(self, message):
         try:

@@ -13,8 +13,9 @@ from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.model_proofs import ModelProof, proved_requests
 from securefl.federation.scores.ballots import Vote, vote_of
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, failed
 from securefl.ml.vectors import FloatVector, model_digest
+from securefl.untrusted.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +71,20 @@ def hold_vote(
         {name: reply.signature for name, reply in given.items()},
     )
     for name in vote.absent:
-        _log.warning("round %d: %s did not vote", number, name)
+        why = _why_absent(name, replies.get(name, m.Absent()), number)
+        _log.warning("round %d: %s gave no ballot that counts: %s", number, name, why)
     return vote
+
+
+def _why_absent(name: str, reply: m.Message, number: int) -> str:
+    """Return why there is no ballot of a member, for a person."""
+    if isinstance(reply, m.Absent):
+        return "it gave no answer in time"
+    if not isinstance(reply, m.Ballot):
+        return one_line(str(failed(name, reply)))
+    if reply.round != number:
+        return f"its ballot is on round {reply.round}"
+    return "it did not sign this ballot on this model"
 
 
 def rejections_in_a_row(records: Sequence[Voted]) -> int:

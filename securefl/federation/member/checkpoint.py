@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import pandas as pd
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from securefl.ml.parameters import load_local
+from securefl.ml.parameters import load_local, local_state
 from securefl.ml.tensor_io import delete, read_tensors, write_atomically, write_tensors
 from securefl.privacy.round_updates import RoundTraining
 from securefl.tasks.served.starting import OwnStart
@@ -31,6 +32,33 @@ def write_outputs(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         write_atomically(directory / f"{name}.csv", text.encode())
 
 
+@dataclass(frozen=True)
+class StateBefore:
+    """What a member held before it trained in a round; needed until the vote on it is known.
+
+    Attributes:
+        round: The round.
+        local: The local parameters.
+        moments: The optimizer's state, by `position/key`.
+    """
+
+    round: int
+    local: dict[str, Tensor]
+    moments: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, number: int, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Self:
+        """Return a copy of what is in model and optimizer now."""
+        moments = {name: value.clone() for name, value in _moments(optimizer).items()}
+        return cls(number, local_state(model), moments)
+
+    def put_back(self, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+        """Write it into model and optimizer."""
+        load_local(model, self.local)
+        if optimizer is not None:
+            _restore_optimizer(optimizer, self.moments)
+
+
 @dataclass
 class MemberState:
     """A member's state after a round.
@@ -39,11 +67,13 @@ class MemberState:
         local: The local parameters now.
         kept: The local parameters of the best round so far.
         optimizer: The optimizer whose state is saved, and restored in place; None without one.
+        before: The state before the newest training; None where no vote can take that back.
     """
 
     local: dict[str, Tensor]
     kept: dict[str, Tensor]
     optimizer: torch.optim.Optimizer | None
+    before: StateBefore | None = None
 
 
 class UpdateStore(Protocol):
@@ -139,17 +169,26 @@ def load_member(
 def _state_tensors(state: MemberState) -> dict[str, Tensor]:
     tensors = {f"local/{name}": tensor for name, tensor in state.local.items()}
     tensors |= {f"kept/{name}": tensor for name, tensor in state.kept.items()}
-    return tensors | _optimizer_tensors(state.optimizer)
+    tensors |= {f"optimizer/{name}": tensor for name, tensor in _moments(state.optimizer).items()}
+    if (before := state.before) is not None:
+        tensors["before/round"] = torch.tensor(before.round)
+        tensors |= {f"before-local/{name}": tensor for name, tensor in before.local.items()}
+        tensors |= {f"before-optimizer/{name}": tensor for name, tensor in before.moments.items()}
+    return tensors
 
 
 def _state_of(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer | None) -> MemberState:
-    parts: dict[str, dict[str, Tensor]] = {"local": {}, "kept": {}, "optimizer": {}}
+    parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, tensor in tensors.items():
         part, name = key.split("/", 1)
         parts[part][name] = tensor
     if optimizer is not None:
         _restore_optimizer(optimizer, parts["optimizer"])
-    return MemberState(parts["local"], parts["kept"], optimizer)
+    before = None
+    if "before" in parts:
+        number = int(parts["before"]["round"])
+        before = StateBefore(number, parts["before-local"], parts["before-optimizer"])
+    return MemberState(parts["local"], parts["kept"], optimizer, before)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer | None, model: nn.Module) -> dict[str, Tensor]:
@@ -181,11 +220,12 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+def _moments(optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+    """Return an optimizer's state by `position/key`."""
     if optimizer is None:
         return {}
     return {
-        f"optimizer/{position}/{key}": value
+        f"{position}/{key}": value
         for position, parameter in enumerate(_parameters(optimizer))
         for key, value in optimizer.state.get(parameter, {}).items()
         if isinstance(value, Tensor)

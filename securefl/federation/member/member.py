@@ -11,6 +11,7 @@ from typing import Any
 
 import msgpack
 
+from securefl.config.vote_rounds import is_voted_on
 from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.round_records import records_of
@@ -65,7 +66,8 @@ class Member:
             self.learner, self.model, spec.directory, ledger, len(spec.consortium.roster)
         )
         begin_with(own_start(self.learner, self.model, spec.vocabulary), self.model, self.trainer)
-        self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
+        voted = partial(is_voted_on, spec.config)
+        self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory, voted)
         own = spec.name, spec.identity, spec.consortium, records_of(ledger), spec.entropy
         self.masked = MaskedMember(*own, start=AgreedStart(self.learner, spec.vocabulary))
         watch = self.masked.watch = SumWatch.of(self.model, spec.config)
@@ -180,6 +182,8 @@ class Member:
         self._models.tell(request.round, request.model)
         self.ledger.conclude(event)
         self._votes.record(vote)
+        if vote is not None and vote.rejected:
+            self.rounds.take_back(vote.round)
         if request.round == self.config.rounds:
             self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)
@@ -272,6 +276,16 @@ class Member:
         self.masked.earliest = self.ledger.last_round() + 1
         # A coordinator that goes on does not ask for the start a second time.
         self._gate.advance(self._models.recorded_phase())
+
+    @property
+    def vote_room(self) -> int:
+        """Most bytes that votes add to what it keeps of a round.
+
+        Local parameters and two moments of each parameter, as they were before it; own update and
+        change of two rounds.
+        """
+        numbers = sum(parameter.numel() for parameter in self.model.parameters())
+        return 0 if self.config.vote is None else 7 * 4 * numbers
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as it travels; None if unknown."""

@@ -56,6 +56,11 @@ class RefusingMember:
     def begin_after_loss(self) -> None:
         """Do nothing: it enters no round."""
 
+    @property
+    def vote_room(self) -> int:
+        """None: it is in no round."""
+        return 0
+
     def following(self) -> None:
         """Return None: it follows no model."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from securefl.consortium.ledger.round_records import records_of
 from securefl.federation import messages as m
 from securefl.federation.member.checkpoint import (
     MemberState,
+    StateBefore,
     UpdateStore,
     load_member,
     optimizer_state,
@@ -35,6 +38,7 @@ class MemberRounds:
         trainer: Trains it.
         ledger: The member's ledger.
         memory: Keeps a training for a restart in the middle of a round.
+        voted: Whether members vote on a round, by its number: what it trains can be taken back.
 
     Attributes:
         update: The newest update.
@@ -50,6 +54,7 @@ class MemberRounds:
         trainer: RoundTraining,
         ledger: MemberLedger,
         memory: UpdateStore,
+        voted: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self.update: TrainedUpdate | None = None
         self.kept = local_state(model)
@@ -58,6 +63,8 @@ class MemberRounds:
         self.trainer = trainer
         self._ledger = ledger
         self._memory = memory
+        self._voted = voted
+        self._before: StateBefore | None = None
 
     def update_of(
         self, number: int, start: FloatVector, cohort: tuple[str, ...], digest: bytes
@@ -104,7 +111,18 @@ class MemberRounds:
 
     def save(self, directory: Path, number: int, *, before: int) -> None:
         """Make the state after a round durable, and keep the one that was saved before it."""
-        save_member(directory, number, self._state(), before)
+        save_member(directory, number, replace(self._state(), before=self._before), before)
+
+    def take_back(self, number: int) -> None:
+        """Undo what a round trained that members rejected; the next one begins from before it.
+
+        What left the member stays as it is: the update, its noise, its charge. Asked again, or for
+        a round in which the member did not train, nothing changes.
+        """
+        before = self._before
+        if before is not None and before.round == number:
+            before.put_back(self.model, self.trainer.optimizer)
+            self._before = None
 
     def go_back_to(self, directory: Path, number: int) -> None:
         """Take up the state that was saved after a round.
@@ -118,7 +136,7 @@ class MemberRounds:
             raise m.MessageError("a member that has trained since its start is not taken back")
         state = load_member(directory, number, self.trainer.optimizer)
         load_local(self.model, state.local)
-        self.kept = state.kept
+        self.kept, self._before = state.kept, state.before
 
     def moments(self) -> dict[str, Tensor]:
         """Return the optimizer's state by `parameter/key`; see `optimizer_state`."""
@@ -127,7 +145,14 @@ class MemberRounds:
     def _state(self) -> MemberState:
         return MemberState(local_state(self.model), self.kept, self.trainer.optimizer)
 
+    def _keep_before(self, number: int) -> None:
+        """Keep what is now, before a round changes it; a second try of it began with the first."""
+        if self._before is None or self._before.round != number:
+            now = self.model, self.trainer.optimizer
+            self._before = StateBefore.of(number, *now) if self._voted(number) else None
+
     def _newly_trained(self, number: int, start: FloatVector, digest: bytes) -> TrainedUpdate:
+        self._keep_before(number)
         load_shared(self.model, start)
         done = self._train_within_budget(number)
         self._ledger.trained()
@@ -141,6 +166,7 @@ class MemberRounds:
         packed = self._memory.recall(_name_of(number, digest))
         if packed is None:
             return None
+        self._keep_before(number)
         change, loss, layers, state = unpack_training(packed, self.trainer.optimizer)
         load_local(self.model, state.local)
         self.kept = state.kept

@@ -22,6 +22,10 @@ _PATIENCE = 2
 class DurableMember(Protocol):
     """A party that can be restored from the state that it returned."""
 
+    @property
+    def vote_room(self) -> int:
+        """Most bytes that votes add to what it keeps of a round."""
+
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Return the reply to one message."""
 

@@ -243,8 +243,9 @@ class MemberProcess:
         self._send(self._last)
 
     def _room_for(self, question: Question) -> int:
-        """Return how many bytes an answer may write; a model that is only named counts as well."""
-        return _ROOM + 4 * len(self._models.whole(question.body) or question.body)
+        """Return how many bytes a round may write; a model that is only named counts as well."""
+        model = len(self._models.whole(question.body) or question.body)
+        return _ROOM + 4 * model + self._member.vote_room
 
     def _answer_again(self, room: int) -> None:
         """Go back to what the journal has, and answer its last request again, with so much room."""

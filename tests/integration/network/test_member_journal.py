@@ -98,6 +98,8 @@ def test_another_key_opens_nothing(tmp_path, journal):
 class Broken:
     """A member with a bug, and one with a `Failure` whose text tells too much."""
 
+    vote_room = 0
+
     def __init__(self, reply=None):
         self.reply = reply
 

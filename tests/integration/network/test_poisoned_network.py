@@ -8,6 +8,7 @@ from securefl.audit.attacks.poison.federations import family_config
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config, merge
 from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.scores.judgement import ACCEPT
 from securefl.federation.services.status import read_status
 from support.consortium_processes import (
     begun,
@@ -16,6 +17,7 @@ from support.consortium_processes import (
     life_of_too_long,
     run_network,
 )
+from support.hostile_ballots import MALFORMED, OLDER, SILENT, TWICE, life_of_ballots
 from support.small_runs import NETWORK_MEMBERS as NAMES
 
 pytestmark = pytest.mark.slow
@@ -76,3 +78,29 @@ def test_too_long_update_is_refused_and_named(tmp_path):
     (record,) = RunDirectory.open(village.folder / "run").records()
     assert record.survivors == NAMES[1:]
     assert "no proof that its norm is within" in record.left_out[NAMES[0]]
+
+
+def test_hostile_ballots_decide_nothing_and_are_named(tmp_path):
+    """None, two, that of another round while it attacks, and one that is none."""
+    village = village_of(tmp_path / "village", rounds=5)
+    ways = {1: SILENT, 2: TWICE, 3: OLDER, 4: MALFORMED}
+    name = NAMES[0]
+    with ExitStack() as stack:
+        lives, hub = begun(stack, village, {name: (life_of_ballots, (ways, ("scale", {3})))})
+        hub.join(480)
+        assert hub.exitcode == 0, (village.folder / "hub.log").read_text()[-3000:]
+        for process in lives.values():
+            process.join(20)
+    result = village.folder / "run"
+    votes = [record.vote for record in RunDirectory.open(result).records()]
+    assert [vote.rejected for vote in votes] == [False, False, True, False, False]
+    assert [vote.absent for vote in votes] == [(name,), (), (name,), (name,), ()]
+    assert votes[1].ballots[name] == ACCEPT  # the first of the two
+    said = (village.folder / "hub.log").read_text()
+    for number, reason in ((1, "no answer in time"), (3, "is on round 2"), (4, "failed: ")):
+        assert f"round {number}: {name} gave no ballot that counts: " in said
+        assert reason in said
+    assert f"{name} answered what it was not asked" in said  # the second ballot
+    # It has them in its own entries: an auditor cannot tell whether the coordinator withheld them.
+    verdicts = {check.name: check.verdict for check in audit_run(result).checks}
+    assert verdicts["votes-counted"] == "not checked"

@@ -21,6 +21,8 @@ REQUEST = m.TrainMasked(round=2, shared=MODEL, cohort=("a", "b"), session=1)
 class Charged:
     """A member that charges each training, and finds no room for what it releases."""
 
+    vote_room = 0
+
     def __init__(self, folder, disk):
         self.ledger, self._disk = PrivacyLedger(book_path(folder, "a")), disk
         self.fence = JournalFence(lambda: self.ledger, RUN.id.hex())
@@ -103,3 +105,14 @@ def test_release_without_room_is_not_charged_at_each_start(party, disk):
     disk.free = 1 << 40
     party.restart()
     assert disk.charges == 1
+
+
+def test_room_for_what_votes_keep_is_asked_for_too(party, disk, monkeypatch):
+    """Charged, a round could not end: its snapshot has what is taken back if it is rejected."""
+    monkeypatch.setattr(Charged, "vote_room", 1 << 30)
+    disk.free = 1 << 29
+    party.journal.add(f"{EPOCH}.1.1", request())
+    party.stop()
+    with pytest.raises(StorageFullError):
+        party.start()
+    assert disk.charges == 0

@@ -15,6 +15,7 @@ from securefl.errors import ConfigError, SecureflError
 from securefl.federation.coordinator import rounds
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.vote import RejectedModelError, check_accepted
+from securefl.federation.member.checkpoint import state_path
 from securefl.federation.member.model_verifier import ModelVerifier, UnverifiedModelError
 from securefl.federation.member.sum_watch import SumWatch
 from securefl.federation.member.votes import shown_vote
@@ -25,7 +26,9 @@ from securefl.federation.runs.simulation import local_consortium
 from securefl.federation.scores.ballots import Vote as Counted
 from securefl.federation.scores.ballots import is_of, signed_ballot, vote_of
 from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, ROW, WORSE
+from securefl.ml.tensor_io import read_tensors
 from securefl.ml.vectors import model_digest
+from securefl.tasks.common.learner import LocalProblem
 from securefl_protocols.primitives.signing import SigningKey
 from support.vote_setup import attack_in, trained, voting
 
@@ -207,17 +210,10 @@ def test_run_ends_the_same_if_killed_behind_a_rejection(tmp_path, monkeypatch):
     whole, run = trained(voting(rounds=3), tmp_path / "whole")
     run()
     killed, run = trained(voting(rounds=3), tmp_path / "killed")
-    conclude = RoundLoop._conclude
-
-    def dies(loop, record, state):
-        conclude(loop, record, state)
-        if record.round == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(RoundLoop, "_conclude", dies)
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    monkeypatch.setattr(RoundLoop, "_conclude", conclude)
+    with monkeypatch.context() as patch:
+        patch.setattr(RoundLoop, "_conclude", killed_behind(RoundLoop._conclude, 2))
+        with pytest.raises(KeyboardInterrupt):
+            run()
     run()
     ends = [[record.model for record in one.records()] for one in (whole, killed)]
     assert ends[0] == ends[1]
@@ -332,3 +328,57 @@ def test_members_take_no_rejected_model_as_result(tmp_path, monkeypatch):
     with pytest.raises(SecureflError, match="members rejected the model of round 2"):
         run()
     assert not list(directory.path.rglob("predictions*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_rejected_round_leaves_nothing_in_what_members_keep(tmp_path, monkeypatch, killed):
+    """Given the seeds of the honest round, its repeat ends in the same rows, moments and model."""
+    honest, run = trained(voting(rounds=2), tmp_path / "honest")
+    run()
+    for name in ("seed", "units"):
+        patch_number(monkeypatch, name, {3: 2})
+    attack_in(monkeypatch, "promote-ten", rounds={2})
+    attacked, run = trained(voting(rounds=3), tmp_path / "attacked")
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr(RoundLoop, "_conclude", killed_behind(RoundLoop._conclude, 2))
+            with pytest.raises(KeyboardInterrupt):
+                run()
+    run()
+    assert [record.vote.rejected for record in attacked.records()] == [False, True, False]
+    assert attacked.records()[2].model == honest.records()[1].model
+    for member in ("retailer-1", "retailer-2", "retailer-3", "retailer-4"):
+        assert kept_after(attacked, member, 3) == kept_after(honest, member, 2)
+
+
+def patch_number(monkeypatch, name, numbers):
+    """Have training take seed or units of another round."""
+    real = getattr(LocalProblem, name)
+
+    def other(problem, *purpose):
+        *words, last = purpose
+        return real(problem, *words, numbers.get(last, last))
+
+    monkeypatch.setattr(LocalProblem, name, other)
+
+
+def killed_behind(conclude, number):
+    """A loop's end of a round that is killed once the round is in the ledger."""
+
+    def dies(loop, record, state):
+        conclude(loop, record, state)
+        if record.round == number:
+            raise KeyboardInterrupt
+
+    return dies
+
+
+def kept_after(directory, member, number):
+    """A member's own rows and moments after a round, as bytes."""
+    tensors, _ = read_tensors(state_path(directory.member_path(member), number))
+    return {
+        name: tensor.numpy().tobytes()
+        for name, tensor in tensors.items()
+        if name.startswith(("local/", "optimizer/"))
+    }

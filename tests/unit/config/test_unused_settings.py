@@ -207,3 +207,40 @@ def test_every_other_setting_of_a_part_is_read(purchases, monkeypatch):
         known = set(kind.model_fields) - {"name"}
         unread = {name for name in known if (kind, name) not in read}
         assert unread == set(choice.unused_in_part if choice else ()), kind
+
+
+NOISED = {"privacy": {"dp": "distributed", "epsilon": 8.0}, "model": {"name": "profile"}}
+LOCALLY = {"privacy": {"dp": "local", "epsilon": 8.0}}
+MOMENTS = {"server": {"optimizer": "fedadam"}}
+VOTES = [
+    ({}, {"share": 0.2}),
+    (LOCALLY, {"share": 0.2}),
+    *[(LOCALLY, {name: 0.3}) for name in ("worse", "exposure", "chance", "first")],
+    *[(NOISED, {name: 0.3}) for name in ("worse", "length", "apart", "turn", "first")],
+    (NOISED, {"cases": True}),
+    *[(MOMENTS, {name: 0.3}) for name in ("direction", "length", "apart", "turn", "first")],
+    ({}, {"every": 2, "first": 0.3}),
+]
+
+
+@pytest.mark.parametrize(("tree", "vote"), VOTES)
+def test_a_setting_that_no_ballot_reads_is_refused(tree, vote):
+    name = list(vote)[-1]
+    with pytest.raises(ConfigError, match=rf"vote\.{name}: .*, and nothing reads it"):
+        load_config(None, tree | {"vote": vote})
+
+
+@pytest.mark.parametrize(
+    ("tree", "vote"),
+    [
+        ({}, {"first": 0.3, "worse": 0.3}),
+        ({"rounds": 1}, {"every": 2, "first": 0.3}),  # the last round has a vote in any case
+        (LOCALLY, {"length": 2.0}),
+        (NOISED, {"share": 0.2, "direction": 0.4, "row": 12.0}),
+        (MOMENTS, {"worse": 0.3, "row": 12.0}),
+        (NOISED, {}),
+        ({}, {"every": 2}),
+    ],
+)
+def test_a_setting_that_ballots_read_loads(tree, vote):
+    assert load_config(None, tree | {"vote": vote}).vote is not None
