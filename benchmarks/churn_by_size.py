@@ -130,7 +130,8 @@ def fitted(
     """The members' models at the best round on validation."""
     problem = partial(LocalProblem, config, prepared.task, prepared.facts)
     parties = [problem(member) for member in members]
-    return rounds_of(config, prepared.task, parties, prepared.shared, config.rounds)[0]
+    settings = (config.rounds, config.patience)
+    return rounds_of(config, prepared.task, parties, prepared.shared, *settings)[0]
 
 
 def fitted_alone(prepared: Prepared, config: RunConfig, member: ChurnMember) -> nn.Module:
