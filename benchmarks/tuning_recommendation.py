@@ -208,10 +208,15 @@ def best_round(
 
 
 def trained(
-    prepared: Prepared, part: Sequence[LocalProblem], rounds: int, patience: int | None = PATIENCE
+    prepared: Prepared,
+    part: Sequence[LocalProblem],
+    rounds: int,
+    *,
+    patience: int | None = PATIENCE,
 ) -> tuple[list[torch.nn.Module], int]:
     """The parties' models as the best round on validation left them, and its number."""
-    return rounds_of(prepared.config, prepared.task, part, prepared.shared, rounds, patience)
+    settings, start = prepared.config, prepared.shared
+    return rounds_of(settings, prepared.task, part, start, rounds, patience=patience)
 
 
 def rounds_of(
@@ -220,6 +225,7 @@ def rounds_of(
     part: Sequence[LocalProblem],
     shared: FloatVector,
     rounds: int,
+    *,
     patience: int | None = PATIENCE,
 ) -> tuple[list[torch.nn.Module], int]:
     """FedAvg from a shared model: the parties' models at the best round, and its number.
