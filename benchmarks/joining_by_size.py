@@ -34,7 +34,8 @@ from securefl.tasks.base import MemberData
 
 ALL: Final = Left()
 CUSTOMERS: Final = (Left(50), Left(200), Left(None, 26), Left(None, 12), Left(50, 12))
-SERIES: Final = (Left(18), Left(None, 12), Left(18, 12))
+FEW: Final = (Left(50), Left(None, 12))
+SERIES: Final = (Left(27), Left(None, 12), Left(27, 12))
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Table:
 
 FROM_20: Final = {"min_mean": 20.0}
 """All series that are trained on are judged: the smallest retailer has three from 100 units on."""
-SMALLEST: Final = {"left": SERIES, "places": (4,), "draws": 3}
+SMALLEST: Final = {"left": SERIES, "places": (4,), "draws": 2}
 TABLES: Final[Mapping[str, Table]] = {
-    "ease": Table({"task": "recommendation", "model": {"name": "ease"}}),
-    "content": Table({"task": "content"}, places=(0,)),
-    "hybrid": Table({"task": "hybrid"}, places=(0,)),
+    "ease": Table({"task": "recommendation", "model": {"name": "ease"}}, places=(0,)),
+    "content": Table({"task": "content"}, FEW, places=(0,)),
+    "hybrid": Table({"task": "hybrid"}, FEW, places=(0,)),
     "pricing": Table({"task": "pricing"}, draws=3),
     "demand": Table({"task": "demand", "demand": FROM_20}, **SMALLEST),
     "demand-quantiles": Table(
