@@ -81,7 +81,8 @@ class Cuts(ABC):
     """Whether draws are parts of the held-out cases; else each draw is judged by all of them."""
 
     def __init__(self, prepared: Prepared, data: RetailData, place: int) -> None:
-        self.prepared, self.task, self.facts = prepared, prepared.task, prepared.facts
+        self.prepared, self.facts = prepared, prepared.facts
+        self.task: Any = prepared.task
         self.tables, self.whole = data.members[place], prepared.members[place]
         self.name, self.place = self.whole.name, place
 
@@ -161,7 +162,7 @@ class RankingCuts(Cuts):
 
     @torch.no_grad()
     def _ranked(self, member: RankingMember, scores: Callable[[str], CaseScores]) -> Judged:
-        found = {}
+        found: Judged = {}
         for group, splits in member.cases.items():
             case, said = splits["test"], NEW_PRODUCTS if group.endswith(NEW_PRODUCTS) else ""
             hit, gain = _hits(scores(group), case)
@@ -192,7 +193,7 @@ class ForecastCuts(Cuts):
         shortest = self._prepared(SHORTEST).cases[self.name]["test"]
         assert isinstance(self.whole, DemandMember)
         both = [one.batch[1].numpy() for one in (shortest, self.whole.cases[self.name]["test"])]
-        self.series = np.intersect1d(*both)
+        self.series = np.intersect1d(both[0], both[1])
 
     def draws(self, left: Left, most: int) -> int:
         return 1 if left.units is None else min(-(-len(self.series) // left.units), most)
