@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from joining_by_size import TABLES
 from pages import RESULTS, pages, table
 from plots import growth
 from private_plots import budgets, customers, placements
@@ -30,12 +31,17 @@ SUPPORT = {
     "private_plots",
     "purchase_shapes",
     "recoveries",
+    "retailer_cuts",
     "retailer_data",
     "source_figures",
     "traced_run",
 }
-SCRIPTS = {p.stem: [p.name] for p in HERE.glob("*.py") if p.stem not in SUPPORT | {"tasks"}}
-SCRIPTS |= {f"tasks-{name}": ["tasks.py", name] for name in CASES}
+SPLIT = {"joining_by_size": TABLES, "tasks": CASES}
+"""Scripts with a result for each of their arguments, and these."""
+SCRIPTS = {p.stem: [p.name] for p in HERE.glob("*.py") if p.stem not in SUPPORT | SPLIT.keys()}
+SCRIPTS |= {
+    f"{script}-{name}": [f"{script}.py", name] for script in SPLIT for name in SPLIT[script]
+}
 SCRIPTS |= {f"newcomer_budgets-{name}": ["newcomer_budgets.py", name] for name in ("large", "real")}
 NAMES = sorted(SCRIPTS)
 DRAWN = {

@@ -32,6 +32,7 @@ from securefl.data.tables import RetailData
 from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.ml.metrics.classification import pairs_won
 from securefl.ml.parameters import load_shared
+from securefl.tasks.base import MemberData
 from securefl.tasks.churn.examples import ChurnExamples
 from securefl.tasks.churn.task import ChurnMember
 from securefl.tasks.common.contribution_bounds import UserBatches
@@ -125,15 +126,16 @@ def with_few(member: ChurnMember, size: int, generator: np.random.Generator) -> 
 
 
 def fitted(
-    prepared: Prepared, config: RunConfig, members: Sequence[ChurnMember]
+    prepared: Prepared, config: RunConfig, members: Sequence[MemberData]
 ) -> Sequence[nn.Module]:
     """The members' models at the best round on validation."""
     problem = partial(LocalProblem, config, prepared.task, prepared.facts)
     parties = [problem(member) for member in members]
-    return rounds_of(config, prepared.task, parties, prepared.shared, config.rounds)[0]
+    start, rounds, patience = prepared.shared, config.rounds, config.patience
+    return rounds_of(config, prepared.task, parties, start, rounds, patience=patience)[0]
 
 
-def fitted_alone(prepared: Prepared, config: RunConfig, member: ChurnMember) -> nn.Module:
+def fitted_alone(prepared: Prepared, config: RunConfig, member: MemberData) -> nn.Module:
     """A member's own model: as many steps as one with all customers has, and the best round."""
     learner = LocalProblem(config, prepared.task, prepared.facts, member)
     model, settings = learner.fresh_model("alone"), config.references.alone

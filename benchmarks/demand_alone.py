@@ -79,7 +79,8 @@ def arms(prepared: Prepared) -> tuple[dict[str, Tallies], Saved]:
         "alone, LightGBM": {m.name: boosted(task, m) for m in prepared.members},
     }
     alone = [by_itself(prepared, member) for member in prepared.members]
-    joined, _ = trained(prepared, learners(prepared, pooled=False), prepared.config.rounds)
+    parties, config = learners(prepared, pooled=False), prepared.config
+    joined, _ = trained(prepared, parties, config.rounds, patience=config.patience)
     for said, models in (("alone", alone), ("federated", joined)):
         pairs = zip(prepared.members, models, strict=True)
         found[said] = {m.name: scored(task, m, model) for m, model in pairs}

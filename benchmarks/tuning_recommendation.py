@@ -35,6 +35,8 @@ from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
 
 ARMS = ("alone", "federated", "pooled")
+PATIENCE = 2
+"""The search ends a training so many rounds after the best one."""
 SHOWN = ("hr@10", "ndcg@10", "ndcg@10_expected", "hr@10_full", "ndcg@10_full")
 Tree = dict[str, Any]
 
@@ -206,10 +208,15 @@ def best_round(
 
 
 def trained(
-    prepared: Prepared, part: Sequence[LocalProblem], rounds: int
+    prepared: Prepared,
+    part: Sequence[LocalProblem],
+    rounds: int,
+    *,
+    patience: int | None = PATIENCE,
 ) -> tuple[list[torch.nn.Module], int]:
     """The parties' models as the best round on validation left them, and its number."""
-    return rounds_of(prepared.config, prepared.task, part, prepared.shared, rounds)
+    settings, start = prepared.config, prepared.shared
+    return rounds_of(settings, prepared.task, part, start, rounds, patience=patience)
 
 
 def rounds_of(
@@ -218,10 +225,12 @@ def rounds_of(
     part: Sequence[LocalProblem],
     shared: FloatVector,
     rounds: int,
+    *,
+    patience: int | None = PATIENCE,
 ) -> tuple[list[torch.nn.Module], int]:
     """FedAvg from a shared model: the parties' models at the best round, and its number.
 
-    Training ends two rounds after the best one.
+    Training ends `patience` rounds after the best one, or with None after all rounds.
     """
     models = [learner.fresh_model("model") for learner in part]
     trainers = [
@@ -229,8 +238,8 @@ def rounds_of(
     ]
     weights = np.array([learner.data.samples for learner in part], dtype=np.float32)
     weights /= weights.sum()
-    decisive = task.metrics[0].name
-    best, best_value, kept = 0, float("-inf"), []
+    decisive = task.metrics[0]
+    best, best_value, kept = 0, float("nan"), []
     for number in range(1, rounds + 1):
         total_change = np.zeros_like(shared)
         for learner, model, trainer, weight in zip(part, models, trainers, weights, strict=True):
@@ -240,11 +249,11 @@ def rounds_of(
         shared = shared + total_change
         for model in models:
             load_shared(model, shared)
-        value = total(tallies(part, models, "validation")).values()[decisive]
-        if value > best_value:
+        value = total(tallies(part, models, "validation")).values()[decisive.name]
+        if best == 0 or decisive.better(value, best_value):
             best_value, best = value, number
             kept = [copy.deepcopy(model.state_dict()) for model in models]
-        elif number >= best + 2:
+        elif patience is not None and number - best >= patience:
             break
     for model, state in zip(models, kept, strict=True):
         model.load_state_dict(state)

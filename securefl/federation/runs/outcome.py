@@ -93,6 +93,7 @@ def _write_result(
         unscored=unscored_rounds(records),
         votes=round_votes(records),
         discloses=config.discloses,
+        agreed_rounds=config.rounds if state.round < config.rounds else None,
     )
     directory.save_result(result)
     return result

@@ -209,6 +209,8 @@ class RunResult:
         unscored: The rounds whose scores failed.
         votes: The members' votes on the rounds' models; none where none was agreed.
         discloses: What all parties saw of single customers; see `RunConfig.discloses`.
+        agreed_rounds: Rounds that were agreed, where the agreed patience ended training before the
+            last of them; None where all were done.
     """
 
     task: str
@@ -231,6 +233,7 @@ class RunResult:
     unscored: tuple[Unscored, ...] = ()
     votes: tuple[RoundVote, ...] = ()
     discloses: tuple[str, ...] = ()
+    agreed_rounds: int | None = None
 
     @property
     def in_no_sum(self) -> tuple[str, ...]:
@@ -241,9 +244,9 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
-        # A run that began anew, was scored throughout, held no vote and disclosed nothing more has
-        # the keys of before.
-        for key in ("start", "unscored", "votes", "discloses"):
+        # A run that began anew, was scored throughout, held no vote, disclosed nothing more and did
+        # all rounds has the keys of before.
+        for key in ("start", "unscored", "votes", "discloses", "agreed_rounds"):
             if not plain[key]:
                 del plain[key]
         return plain

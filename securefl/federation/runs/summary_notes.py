@@ -25,6 +25,7 @@ def notes(result: Result) -> Iterator[str]:
     """Yield the notes of a run's summary, in the order in which a reader needs them."""
     yield from runs_of(result)[0].discloses
     yield from _start(result)
+    yield from _ended_early(result)
     yield from _seen_by(result)
     yield from _refused(result)
     yield from _left_out(result)
@@ -49,6 +50,18 @@ def _start(result: Result) -> Iterator[str]:
         + (f"; {start.removed:,} are gone, {fate}" if start.removed else "")
         + "."
     )
+
+
+def _ended_early(result: Result) -> Iterator[str]:
+    """Say why fewer rounds were done than agreed, and which of them the result is of."""
+    for run in runs_of(result):
+        if run.agreed_rounds is None:
+            continue
+        yield (
+            f"Training ended after {run.rounds} of {run.agreed_rounds} rounds, as agreed"
+            f" (patience): round {run.best_round} is the best on validation, and"
+            f" {run.rounds - run.best_round} more did not improve on it. Its model is the result."
+        )
 
 
 def _seen_by(result: Result) -> Iterator[str]:

@@ -80,8 +80,9 @@ def blend_weights(parts: Tensor, valid: Tensor, default: DefaultWeights | None =
         default: What the weights are drawn to, if anything.
 
     Returns:
-        Weights, float64 [P], not negative; without a case the default, or without one the first
-        part alone (1, 0, ...).
+        Weights, float64 [P], not negative; without a case, or where every part counts against
+        these, the default, or without one the first part alone (1, 0, ...): weights of 0 would rank
+        nothing.
 
     Raises:
         ConfigError: If the default has a weight for more or fewer parts.
@@ -92,7 +93,9 @@ def blend_weights(parts: Tensor, valid: Tensor, default: DefaultWeights | None =
             " scores; give each part as many as it has, or none"
         )
     if len(parts):
-        return _most_likely(parts.double(), valid, default)
+        found = _most_likely(parts.double(), valid, default)
+        if bool(found.any()):
+            return found
     if default is not None:
         return default.values
     first = torch.zeros(parts.shape[2], dtype=torch.float64)

@@ -36,7 +36,9 @@ def test_a_run_ends_early_and_the_audit_says_so(small_run, tmp_path):
     """With fewer rounds behind the result than agreed, the audit takes it for broken off."""
     result, directory = small_run(kind="ratings", patience=1, **FAST)
     assert result.rounds == result.best_round + 1 < 12
-    assert run(directory).rounds == result.rounds  # started again, it trains no further
+    assert result.agreed_rounds == 12
+    again = run(directory)  # started again, it trains no further
+    assert (again.rounds, again.agreed_rounds) == (result.rounds, 12)
     export(directory.path, tmp_path / "bundle.json")
     bundle = read_bundle(tmp_path / "bundle.json")
     done = completeness(bundle)

@@ -172,6 +172,15 @@ def test_a_run_without_figures_says_where_they_are():
     assert "Per-retailer figures stay with the retailers" in page
 
 
+def test_a_run_that_ended_early_says_why_and_which_round_counts():
+    said = summarise(result(rounds=14, agreed_rounds=40)).notes
+    assert said[0] == (
+        "Training ended after 14 of 40 rounds, as agreed (patience): round 12 is the best on"
+        " validation, and 2 more did not improve on it. Its model is the result."
+    )
+    assert not any("Training ended" in note for note in summarise(result()).notes)
+
+
 def test_simulation_only_figures_are_labelled():
     """In mode secure all; in mode plain the centralized baseline alone."""
     seen = result(mode="secure", simulation_only=("federated", "alone", "validation"))

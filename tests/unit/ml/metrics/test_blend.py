@@ -86,6 +86,13 @@ def default(*values, cases):
     return DefaultWeights(torch.tensor(values, dtype=torch.float64), cases)
 
 
+def test_where_every_part_counts_against_the_cases_the_first_is_served_alone():
+    """Weights of 0 would tie all products, and a list of ties is none."""
+    parts, valid = cases(3)
+    opposite = torch.stack([-parts[:, :, 0], -parts[:, :, 1]], dim=2)
+    assert blend_weights(opposite, valid).tolist() == [1.0, 0.0]
+
+
 def test_few_cases_leave_the_default_weights():
     """The more cases against the default's, the nearer to what the cases alone say."""
     parts, valid = cases(1)
