@@ -11,6 +11,7 @@ from securefl.federation.member.checkpoint import NoOpStore
 from securefl.federation.member.rounds import MemberRounds
 from securefl.ml.eager import Adam
 from securefl.ml.parameters import shared_vector
+from securefl.ml.vectors import model_digest
 from securefl.privacy.round_updates import RoundChange
 
 START = np.zeros(3, np.float32)
@@ -77,7 +78,7 @@ def own(rounds):
 
 def train(rounds, *numbers):
     for number in numbers:
-        rounds.update_of(number, START, COHORT)
+        rounds.update_of(number, START, COHORT, model_digest(START))
 
 
 @pytest.mark.parametrize("before", [(), (1, 2)])
