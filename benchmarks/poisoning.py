@@ -16,8 +16,9 @@ in sight; docs/explanation/poisoning.md has seeds that were not.
 
 `played` are whole runs of the real data without a budget, with real consequences: a hostile member
 attacks in the first round, in every third, or in each; rejected rounds are repeated from the last
-accepted model, and after more than the agreed repeats the run stops. "left" is the HR@10 of the
-others that an honest run of as many accepted rounds has more than the run's last accepted model.
+accepted model, own rows and moments too, and after more than the agreed repeats the run stops.
+"left" is the HR@10 of the others that an honest run of as many accepted rounds has more than the
+run's last accepted model, each beside the own rows of then.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """A member in a process of its own that votes as no member may, in the rounds that are named."""
 
+import time
 from dataclasses import replace
 
 from securefl.federation import messages as m
@@ -54,8 +55,9 @@ def _change_sending(ways, given):
         honest(self, note)
         if way == TWICE:
             other = _other_ballot(self.member._votes, number)
-            honest(self, replace(note, body=other))
-            honest(self, replace(note, id=f"{note.id}.2", body=other))
+            for name in (note.id, f"{note.id}.2"):
+                time.sleep(1.0)  # the first has been read
+                honest(self, replace(note, id=name, body=other))
 
     MemberProcess._send = send
 

@@ -8,7 +8,7 @@ from securefl.audit.attacks.poison.federations import family_config
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config, merge
 from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.scores.judgement import ACCEPT
+from securefl.federation.scores.judgement import ACCEPT, WORSE
 from securefl.federation.services.status import read_status
 from support.consortium_processes import (
     begun,
@@ -95,12 +95,12 @@ def test_hostile_ballots_decide_nothing_and_are_named(tmp_path):
     votes = [record.vote for record in RunDirectory.open(result).records()]
     assert [vote.rejected for vote in votes] == [False, False, True, False, False]
     assert [vote.absent for vote in votes] == [(name,), (), (name,), (name,), ()]
-    assert votes[1].ballots[name] == ACCEPT  # the first of the two
+    assert votes[1].ballots[name] in {ACCEPT, WORSE}  # the first of them that is read
     said = (village.folder / "hub.log").read_text()
     for number, reason in ((1, "no answer in time"), (3, "is on round 2"), (4, "failed: ")):
         assert f"round {number}: {name} gave no ballot that counts: " in said
         assert reason in said
-    assert f"{name} answered what it was not asked" in said  # the second ballot
+    assert f"{name} answered what it was not asked" in said  # with more ballots
     # It has them in its own entries: an auditor cannot tell whether the coordinator withheld them.
     verdicts = {check.name: check.verdict for check in audit_run(result).checks}
     assert verdicts["votes-counted"] == "not checked"
