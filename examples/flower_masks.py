@@ -1,76 +1,64 @@
-"""The masks of securefl_protocols under a plain strategy of Flower: the server learns a sum.
-
-The roster of identity keys is agreed beforehand, and not over Flower.
-"""
+"""The masks of securefl_protocols under a plain strategy of Flower: the server learns a sum."""
 
 import hashlib
-import itertools
+import io
 import os
-
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAvg
 import securefl_protocols as sp
 
-SCALE, LIMIT, NAME = 1 << 20, 8.0, "masks"
+SCALE, LIMIT, TERMS = 1 << 20, 8.0, hashlib.sha256(b"int32, 20 bits").digest()
 
 
-def agreed(roster, arrays):
-    """What a session is built from, and the digest of the model that it is about."""
-    model = arrays["model"].numpy()
-    terms, digest = hashlib.sha256(b"int32, 20 bits").digest(), hashlib.sha256(model).digest()
-    size = {"members": len(roster), "dimension": model.size, "largest_input": int(SCALE * LIMIT)}
-    plan = sp.SessionPlan.for_cohort(**size, ring=sp.RingDtype.UINT32, terms=terms)
-    context = sp.SessionContext(terms, digest, plan.digest())
-    return {"plan": plan, "roster": roster, "context": context}, digest
+def agreed(roster, dimension):
+    """Plan, identity keys and context of every session; agreed beforehand, and not over Flower."""
+    size = {"members": len(roster), "dimension": dimension, "largest_input": int(SCALE * LIMIT)}
+    plan = sp.SessionPlan.for_cohort(**size, ring=sp.RingDtype.UINT32, terms=TERMS)
+    context = sp.SessionContext(TERMS, b"example", plan.digest())
+    return {"plan": plan, "roster": roster, "context": context}
 
 
-def answer(message, context, roster, index, identity, train):
+def answer(message, context, common, index, identity, train):
     """A member's next message; each call may be a new process, and so the session is replayed."""
-    state, told = context.state, message.content.config_records.get(NAME)
-    if told is None:  # a round begins: train, once, and draw the seed of its session
-        state["arrays"] = message.content["arrays"]
-        update = np.clip(train(state["arrays"]["model"].numpy()), -LIMIT, LIMIT).ravel()
-        state["vector"] = ArrayRecord({"": Array(np.rint(update * SCALE).astype(np.int32))})
-        state[NAME] = ConfigRecord({"seed": os.urandom(32), "heard": []})
+    if "arrays" in message.content:  # a round begins: train, once, and draw the session's seed
+        model = message.content["arrays"]["model"].numpy()
+        update = np.rint(np.clip(train(model), -LIMIT, LIMIT) * SCALE).astype(np.int32).ravel()
+        begun = {"model": hashlib.sha256(model).digest(), "seed": os.urandom(32), "heard": []}
+        context.state["update"] = ArrayRecord({"": Array(update)})
+        context.state["masks"] = ConfigRecord(begun)
     else:
-        state[NAME]["heard"] = [*state[NAME]["heard"], told["text"]]
-    numbers, (common, model) = itertools.count(), agreed(roster, state["arrays"])
-    entropy = lambda n: hashlib.shake_256(state[NAME]["seed"] + b"%d" % next(numbers)).digest(n)
+        context.state["masks"]["heard"] += [message.content["masks"]["text"]]
+    kept, vector = context.state["masks"], context.state["update"][""].numpy().view(np.uint32)
+    entropy = io.BytesIO(hashlib.shake_256(kept["seed"]).digest(1 << 20)).read
     session = sp.ClientSession(**common, index=index, identity=identity, entropy=entropy)
-    said = [session.start(1, model)]
-    for text in state[NAME]["heard"]:
-        said = session.receive(text)
-        if session.state is sp.ClientState.READY and not said:
-            said = [session.begin_round(1, model, state["vector"][""].numpy().view(np.uint32))]
-    text = b"" if isinstance(said[0], sp.RoundResult) else said[0]
-    return Message(RecordDict({NAME: ConfigRecord({"i": index, "text": text})}), reply_to=message)
+    said = [session.start(1, kept["model"])]
+    for text in kept["heard"]:  # nothing is said to the list of keys, and the round begins
+        said = session.receive(text) or [session.begin_round(1, kept["model"], vector)]
+    done = {"i": index, "text": b"" if isinstance(said[0], sp.RoundResult) else said[0]}
+    return Message(RecordDict({"masks": ConfigRecord(done)}), reply_to=message)
 
 
-class MaskedFedAvg(FedAvg):
-    """FedAvg over masked updates; who is silent in a step drops out of the round."""
-
-    def __init__(self, roster):
-        super().__init__(fraction_evaluate=0.0, min_available_nodes=len(roster))
-        self.roster = roster
-
-    def configure_train(self, server_round, arrays, config, grid):
-        self.grid, self.arrays = grid, arrays
-        return super().configure_train(server_round, arrays, config, grid)
+class MaskedFedAvg(FedAvg):  # a member that is silent in a step drops out of the round
+    def __init__(self, grid, common, model):
+        super().__init__(fraction_evaluate=0.0, min_available_nodes=len(common["roster"]))
+        self.grid, self.common, self.model = grid, common, model
 
     def aggregate_train(self, server_round, replies):
-        common, model = agreed(self.roster, self.arrays)
-        server, nodes = sp.ServerSession(**common, number=1, model=model), {}
+        digest, nodes = hashlib.sha256(self.model).digest(), {}
+        server = sp.ServerSession(**self.common, number=1, model=digest)
         while server.step is not sp.ServerStep.CLOSED:
             for reply in (one for one in replies if one.has_content()):
-                record = reply.content[NAME]
-                nodes[record["i"]] = reply.metadata.src_node_id
-                server.receive(record["i"], record["text"])
+                said = reply.content["masks"]
+                nodes[said["i"]] = reply.metadata.src_node_id
+                server.receive(said["i"], said["text"])
             told = server.end_step()  # at the end the sum, which every member verifies
             if server.step is sp.ServerStep.IDLE:
-                server.begin_round(1, model)
-            said = ((RecordDict({NAME: ConfigRecord({"text": told[i]})}), nodes[i]) for i in told)
-            replies = self.grid.send_and_receive([Message(*one, "train.masks") for one in said])
-        result, old = server.result(), self.arrays["model"].numpy()
-        mean = result.total.view(np.int32).reshape(old.shape) / SCALE / len(result.survivors)
-        return ArrayRecord({"model": Array((old + mean).astype(old.dtype))}), None
+                server.begin_round(1, digest)
+            said = (
+                (nodes[i], RecordDict({"masks": ConfigRecord({"text": told[i]})})) for i in told
+            )
+            replies = self.grid.send_and_receive([Message(c, n, "train.masks") for n, c in said])
+        mean = server.result().total.view(np.int32) / SCALE / len(server.survivors)
+        self.model = self.model + mean.reshape(self.model.shape).astype(self.model.dtype)
+        return ArrayRecord({"model": Array(self.model)}), None

@@ -11,12 +11,30 @@ import pytest
 
 from securefl_cli.commands.demo import steps
 from securefl_cli.main import securefl
+from support.browser import browser, needs_browser
 from support.paths import DOCS, GENERATED_PAGES, ROOT, page
 
 CONFIG = (ROOT / "mkdocs.yml").read_text("utf-8")
 NAVIGATION = CONFIG.partition("\nnav:\n")[2]
 LISTED = re.findall(r"[\w/-]+\.md", NAVIGATION)
 WRITTEN = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+WIDE = (
+    *("index.html", "tutorials/first-run.html", "results/ten-figures.html"),
+    *("results/benchmarks/architecture.html", "reference/settings/churn.html"),
+    *("reference/api/securefl.html", "explanation/attacks-protocol.html"),
+)
+"""Pages with wide tables, blocks of code or pictures."""
+MEASURE = """<!doctype html><style>iframe { width: 400px; height: 800px; border: 0 }</style><script>
+addEventListener("load", () => {
+  document.title = [...document.querySelectorAll("iframe")].map(({contentDocument: page}) => {
+    const right = e => e.getBoundingClientRect().right;
+    const text = right(page.querySelector("article")) + .5;
+    const boxes = [...page.querySelectorAll("article .md-typeset__scrollwrap")];
+    const tables = page.querySelectorAll("article table:not([class])").length;
+    return [page.scrollingElement.scrollWidth, boxes.length == tables,
+            boxes.every(e => right(e) <= text)].join("/");
+  }).join(" "); })</script>"""
+"""Of each frame: how wide its page is, whether each table has a box, and whether that fits."""
 LONGEST = 320
 """Words of a paragraph or a cell: two screens of a phone."""
 
@@ -103,13 +121,14 @@ def test_demo_runs_on_what_is_installed(tmp_path):
         assert (tmp_path / "out" / made).is_file(), made
 
 
-@pytest.mark.slow
-def test_site_is_built_without_a_warning(tmp_path):
-    """As `make docs` does, with its warnings as errors."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The site as `make docs` builds it, with its warnings as errors."""
     pytest.importorskip("mkdocs")
+    site = tmp_path_factory.mktemp("site")
     paths = os.pathsep.join(str(ROOT / folder) for folder in (".", "protocols", "cli"))
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")],
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(site)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": paths, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
@@ -117,4 +136,23 @@ def test_site_is_built_without_a_warning(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "site").rglob("*.html"))) > len(WRITTEN) + len(GENERATED_PAGES)
+    return site
+
+
+@pytest.mark.slow
+def test_site_has_every_page(built):
+    assert len(list(built.rglob("*.html"))) > len(WRITTEN) + len(GENERATED_PAGES)
+
+
+@pytest.mark.slow
+@needs_browser
+def test_no_page_is_wider_than_a_phone(built, tmp_path):
+    """Nor is the box of a table wider than the text; it scrolls inside."""
+    frames = "".join(f'<iframe src="{(built / name).as_uri()}"></iframe>' for name in WIDE)
+    measure = tmp_path / "measure.html"
+    measure.write_text(MEASURE + frames, encoding="utf-8")
+    options = ("--allow-file-access-from-files", "--hide-scrollbars")
+    wait = "--virtual-time-budget=20000"
+    dom = browser(tmp_path, *options, wait, "--dump-dom", measure.as_uri())
+    (found,) = re.findall(r"<title>(.+)</title>", dom)
+    assert dict(zip(WIDE, found.split(), strict=True)) == dict.fromkeys(WIDE, "400/true/true")

@@ -25,6 +25,8 @@ def test_masked_strategy_has_the_mean_of_all_updates():
     updates = np.random.default_rng(3).normal(size=(3, 2, 5)).astype(np.float32)
     keys = [SigningKey.generate(os.urandom) for _ in updates]
     roster = Roster(("north", "south", "west"), tuple(key.public for key in keys))
+    start = np.zeros((2, 5), np.float32)
+    common = example["agreed"](roster, start.size)
     seen = []
 
     def node(index):
@@ -33,14 +35,14 @@ def test_masked_strategy_has_the_mean_of_all_updates():
             return updates[index] * (1 + model.mean())
 
         return partial(
-            example["answer"], roster=roster, index=index, identity=keys[index], train=train
+            example["answer"], common=common, index=index, identity=keys[index], train=train
         )
 
     with ExitStack() as stack:
         grid = LoopGrid([(node(index), {}) for index in range(3)], stack)
-        start = ArrayRecord({"model": Array(np.zeros((2, 5), np.float32))})
-        strategy = example["MaskedFedAvg"](roster)
-        found = strategy.start(grid, start, num_rounds=2).arrays["model"].numpy()
+        strategy = example["MaskedFedAvg"](grid, common, start)
+        arrays = ArrayRecord({"model": Array(start)})
+        found = strategy.start(grid, arrays, num_rounds=2).arrays["model"].numpy()
     first = updates.mean(0)
     np.testing.assert_allclose(found, first + first * (1 + first.mean()), atol=1e-5)
     assert sorted(index for index, _ in seen) == [0, 0, 1, 1, 2, 2]

@@ -1,20 +1,14 @@
 """The page of a dossier: safe against names, and read in a real browser where there is one."""
 
 import re
-import shutil
-import subprocess
 
 import pytest
 
 from securefl.audit.dossier.page import page
 from securefl.audit.report.page import render
+from support.browser import browser, needs_browser
 from support.hostile_text import HOSTILE, unseen
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 WIDTHS = (1200, 400)
 MEASURE = """<script>addEventListener("load", () => {
   const wide = [...document.querySelectorAll("body *")].filter(
@@ -50,39 +44,28 @@ def test_no_hostile_name_acts_in_a_dossier(evidence_of, under, dossier_from, evi
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here (apt-get install chromium)")
+@needs_browser
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_fits_a_browser(html, tmp_path, width):
     """Nothing is cut off: the page is as wide as its window."""
     file = tmp_path / "page.html"
     policy = re.compile(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>")
     file.write_text(policy.sub("", html).replace("</body>", MEASURE), encoding="utf-8")
-    done = _browser(tmp_path, f"--window-size={width},900", "--dump-dom", file.as_uri())
-    found = re.search(r"<title>(\d+) (\d+) (\d+)</title>", done.stdout)
-    assert found, done.stderr
+    dom = browser(tmp_path, f"--window-size={width},900", "--dump-dom", file.as_uri())
+    found = re.search(r"<title>(\d+) (\d+) (\d+)</title>", dom)
+    assert found, dom[-2000:]
     scroll, inner, wide = map(int, found.groups())
     assert scroll <= inner <= max(width, 500)
     assert wide == 0
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here (apt-get install chromium)")
+@needs_browser
 def test_the_page_prints(html, tmp_path):
     """As a PDF of some pages, none of them blank for want of a place to break."""
     file, paper = tmp_path / "page.html", tmp_path / "page.pdf"
     file.write_text(html, encoding="utf-8")
-    _browser(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={paper}", file.as_uri())
+    browser(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={paper}", file.as_uri())
     content = paper.read_bytes()
     assert content.startswith(b"%PDF")
     assert 4 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 12
-
-
-def _browser(folder, *words):
-    profile = f"--user-data-dir={folder / 'profile'}"
-    return subprocess.run(
-        [BROWSER, *QUIET, profile, *words],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )

@@ -3,8 +3,6 @@
 import http.client
 import json
 import re
-import shutil
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -20,14 +18,9 @@ from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.services import page
 from securefl.federation.services.page import LivePage
 from securefl.federation.services.page_server import serving
+from support.browser import browser, needs_browser
 from support.hostile_text import HOSTILE, check_harmless, unseen
 from support.statuses import MEMBER_STATUS, STATUS, at, busy, hostile
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +152,11 @@ def test_a_page_on_a_taken_port_says_so(address):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here (apt-get install chromium)")
+@needs_browser
 @pytest.mark.parametrize("width", [1200, 400])
 def test_the_page_fits_a_browser_and_runs(address, tmp_path, width):
     """Nothing is wider than the window, and the script has taken an event: no policy stopped it."""
-    html = browser(tmp_path, width, address.geturl())
+    html = shown(tmp_path, width, address.geturl())
     assert 'id="old" role="alert" hidden' in html
     assert html.count("reveal shares") == 1
     measured = tmp_path / "page.html"
@@ -173,12 +166,12 @@ def test_the_page_fits_a_browser_and_runs(address, tmp_path, width):
         .replace("</body>", MEASURE),
         encoding="utf-8",
     )
-    found = re.search(r"<title>(\d+) (\d+)</title>", browser(tmp_path, width, measured.as_uri()))
+    found = re.search(r"<title>(\d+) (\d+)</title>", shown(tmp_path, width, measured.as_uri()))
     assert int(found[1]) <= int(found[2]) <= max(width, 500)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here (apt-get install chromium)")
+@needs_browser
 def test_a_page_whose_process_is_gone_says_so(tmp_path):
     """An open page does not go on showing what was true once.
 
@@ -187,7 +180,7 @@ def test_a_page_whose_process_is_gone_says_so(tmp_path):
     """
     page = tmp_path / "page.html"
     page.write_text(LivePage(lambda: busy(time.time()), "run").html(), encoding="utf-8")
-    html = browser(tmp_path, 1200, page.as_uri(), "--virtual-time-budget=20000")
+    html = shown(tmp_path, 1200, page.as_uri(), "--virtual-time-budget=20000")
     assert '<p id="old" role="alert">' in html
     assert '<main id="live" class="stale">' in html
 
@@ -196,13 +189,6 @@ MEASURE = """<script>addEventListener("load", () => {
   document.title = `${document.documentElement.scrollWidth} ${innerWidth}`; })</script></body>"""
 
 
-def browser(folder, width, url, wait="--timeout=3000"):
+def shown(folder, width, url, wait="--timeout=3000"):
     """The page's content after some time in a real browser."""
-    flags = (f"--user-data-dir={folder / 'profile'}", f"--window-size={width},900")
-    return subprocess.run(
-        [BROWSER, *QUIET, *flags, wait, "--dump-dom", url],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    ).stdout
+    return browser(folder, f"--window-size={width},900", wait, "--dump-dom", url)
