@@ -2,9 +2,9 @@
 
 Over all retailers joining is parity (docs/results/churn.md). Here one retailer has few customers to
 train on, and the others have all of theirs; in some rows all have one month of cases in place of
-five. It trains alone and together with the others, on the same customers, and both models predict the same test cases:
-all of the retailer's, whether it trained on them or not. Standard errors are over test cases, of
-paired differences, each case's mean over the draws of the few customers.
+five. It trains alone and together with the others, on the same customers, and both models predict
+the same test cases: all of the retailer's, whether it trained on them or not. Standard errors are
+over test cases, of paired differences, each case's mean over the draws of the few customers.
 
 `python benchmarks/churn_by_size.py [--quick]`.
 """
