@@ -1,10 +1,10 @@
 """Churn: for whom it pays to join, by the size of a retailer and by its length of history.
 
 Over all retailers joining is parity (docs/results/churn.md). Here one retailer has few customers to
-train on, or one month of cases in place of five, and the others have all of theirs. It trains alone
-and together with the others, on the same customers, and both models predict the same test cases:
-all of the retailer's, whether it trained on them or not. Standard errors are over test cases, of
-paired differences, each case's mean over the draws of the few customers.
+train on, and the others have all of theirs; in some rows all have one month of cases in place of
+five. It trains alone and together with the others, on the same customers, and both models predict
+the same test cases: all of the retailer's, whether it trained on them or not. Standard errors are
+over test cases, of paired differences, each case's mean over the draws of the few customers.
 
 `python benchmarks/churn_by_size.py [--quick]`.
 """

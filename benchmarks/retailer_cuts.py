@@ -168,7 +168,8 @@ class RankingCuts(Cuts):
             hit, gain = _hits(scores(group), case)
             found |= {f"hr@10{said}": hit, f"ndcg@10 expected{said}": gain}
             here = ~self.elsewhere[case.customers.numpy()]
-            found[f"ndcg@10 expected{said}, households of no other retailer"] = gain[here]
+            if here.any():
+                found[f"ndcg@10 expected{said}, households of no other retailer"] = gain[here]
         return {
             name: torch.stack([one, torch.ones_like(one)], dim=1) for name, one in found.items()
         }
