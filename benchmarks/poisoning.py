@@ -56,6 +56,7 @@ from securefl.federation.scores.turn import Part, RoundPart, Turn
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import shared_parameters, shared_slices
 from securefl.ml.seeds import derive_seed
+from securefl.ml.vectors import model_digest
 from securefl.privacy.vote_plan import grid_shift, projection_noise
 
 SEEDS = (1, 2, 3)
@@ -352,7 +353,8 @@ class _Run:
                     yield f"{name} by the {word}", attack, place
 
     def _update(self, member: Any, number: int, shared: np.ndarray) -> _Update:
-        update = member.rounds.update_of(number, shared, self.names)
+        own = number, shared, self.names, model_digest(shared)
+        update = member.rounds.update_of(*own)
         return _Update(update.change.astype(np.float64), float(update.samples))
 
     def _mean(self, updates: dict[str, _Update]) -> np.ndarray:
