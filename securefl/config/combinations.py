@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from securefl.config.vote_rounds import is_voted_on
-
 if TYPE_CHECKING:
     from securefl.config.schema import RunConfig
 
@@ -26,21 +24,6 @@ class Excluded:
 
     holds: Callable[[RunConfig], bool]
     why: str
-
-
-def _unread_in_votes(
-    names: tuple[str, ...], holds: Callable[[RunConfig], bool], why: str
-) -> tuple[Excluded, ...]:
-    """Return a row for each setting of votes that no ballot reads in such a run."""
-    return tuple(
-        Excluded(
-            lambda run, name=name: (  # type: ignore[misc]
-                run.vote is not None and run.vote.first_changed([name]) is not None and holds(run)
-            ),
-            f"vote.{name}: {why}, and nothing reads it",
-        )
-        for name in names
-    )
 
 
 EXCLUDED: Final = (
@@ -90,31 +73,6 @@ EXCLUDED: Final = (
     Excluded(
         lambda run: run.privacy.needs_masks and run.mode != "secure",
         "mode: dp = 'distributed' needs mode 'secure', for a noise share alone hides nobody",
-    ),
-    *_unread_in_votes(
-        ("share",),
-        lambda run: run.privacy.dp != "distributed",
-        "ballots are paid for with dp = 'distributed' alone",
-    ),
-    *_unread_in_votes(
-        ("cases", "worse", "exposure", "chance"),
-        lambda run: run.privacy.dp != "none",
-        "under a budget no ballot looks at held-out cases",
-    ),
-    *_unread_in_votes(
-        ("length", "apart", "turn"),
-        lambda run: run.privacy.dp == "distributed",
-        "with dp = 'distributed' no ballot looks at the mean of the others",
-    ),
-    *_unread_in_votes(
-        ("direction", "length", "apart", "turn", "first"),
-        lambda run: run.server.optimizer != "fedavg",
-        "where server.optimizer is not fedavg no ballot looks at updates",
-    ),
-    *_unread_in_votes(
-        ("first",),
-        lambda run: run.privacy.dp != "none" or not is_voted_on(run, 1),
-        "it is about votes on round 1 without a budget, and none is held",
     ),
 )
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from securefl.config.base import Settings
 from securefl.config.schema import RunConfig
+from securefl.config.vote_rounds import is_voted_on
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,17 @@ class Unread:
 def _no_descent_with_momentum(run: RunConfig) -> bool:
     arms = (run.training, run.references.alone, run.references.pooled)
     return run.training.momentum > 0 and all(arm.optimizer == "adam" for arm in arms)
+
+
+def _of_votes(
+    names: tuple[str, ...], holds: Callable[[RunConfig], bool], why: str
+) -> tuple[Unread, ...]:
+    """Return a row for each setting of votes that no ballot reads in such a run."""
+
+    def unread_in(run: RunConfig, name: str) -> bool:
+        return run.vote is not None and _changed(run.vote, name) and holds(run)
+
+    return tuple(Unread(f"vote.{name}", partial(unread_in, name=name), why) for name in names)
 
 
 UNREAD: Final = (
@@ -82,6 +95,31 @@ UNREAD: Final = (
         "simulation.dropouts",
         lambda run: any(one.round > run.rounds for one in run.simulation.dropouts),
         "has a dropout in a round after the last",
+    ),
+    *_of_votes(
+        ("share",),
+        lambda run: run.privacy.dp != "distributed",
+        "is read with dp = 'distributed' alone, where ballots are paid for",
+    ),
+    *_of_votes(
+        ("cases", "worse", "exposure", "chance"),
+        lambda run: run.privacy.dp != "none",
+        "is read without a budget alone: under one no ballot looks at held-out cases",
+    ),
+    *_of_votes(
+        ("length", "apart", "turn"),
+        lambda run: run.privacy.dp == "distributed",
+        "is not read with dp = 'distributed': no ballot looks at the mean of the others",
+    ),
+    *_of_votes(
+        ("direction", "length", "apart", "turn", "first"),
+        lambda run: run.server.optimizer != "fedavg",
+        "is read where server.optimizer is 'fedavg': else no ballot looks at updates",
+    ),
+    *_of_votes(
+        ("first",),
+        lambda run: run.privacy.dp != "none" or not is_voted_on(run, 1),
+        "is about votes on round 1 without a budget, and none is held",
     ),
 )
 

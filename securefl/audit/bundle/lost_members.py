@@ -2,7 +2,8 @@
 
 A member records a release before its masked input leaves, and sends the entry with its next answer.
 One that is lost in between stands in a sum and has no entry on it. That is a missing statement.
-One whose chain goes on behind the round and says nothing of it contradicts the sum.
+One whose chain goes on behind the round and says nothing of it contradicts the sum. So does one
+that signed a head of the log behind it: a member signs none that lacks an entry of its own.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from securefl.consortium.ledger.events import (
     End,
     Outcome,
     Refusal,
+    RefusedQuestion,
     Release,
     ScoreRelease,
     UnseenOutcome,
 )
 from securefl.consortium.ledger.vote_events import Ballot, Vote
 from securefl.federation.aggregation.cohort import agreed_cohort
+
+_LATER = frozenset(("after the rounds", "after the end"))
+"""Phases of a run, as members record them, in which no round is trained any more."""
 
 
 def stops_before(log: Log, member: str, number: int) -> bool:
@@ -26,6 +31,14 @@ def stops_before(log: Log, member: str, number: int) -> bool:
     Then its entries on the round may be missing; otherwise its chain leaves them out.
     """
     return not any(_behind(line, number) for line in log.by_member.get(member, ()))
+
+
+def signed_behind(log: Log, member: str, line: LogEntry) -> bool:
+    """Return whether a member signed a head that covers an entry of another one."""
+    return any(
+        member in linked.head.signatures and linked.head.head.size > line.index
+        for linked in log.bundle.heads
+    )
 
 
 def _behind(line: LogEntry, number: int) -> bool:
@@ -38,7 +51,9 @@ def _behind(line: LogEntry, number: int) -> bool:
         case Ballot(round=other) | Vote(round=other):
             return other >= number
         case Refusal(round=other):
-            return other in {0, number}
+            return other == 0 or other >= number
+        case RefusedQuestion(phase=phase):
+            return phase in _LATER
         case event:
             return isinstance(event, ScoreRelease | End)
 

@@ -55,7 +55,9 @@ def model_chain(case: AuditContext) -> Finding:
                 "the model handed out", "the bundle names no model as the result", "claims"
             )
         elif claimed not in ended.values():
-            yield _of_no_round(case, "the model handed out is not one that a round ended with")
+            yield _of_no_round(
+                case, claimed, "the model handed out is not one that a round ended with"
+            )
         else:
             yield from _other_result(case, ended, claimed)
 
@@ -63,17 +65,33 @@ def model_chain(case: AuditContext) -> Finding:
     return worst_of(faults(), passed(f"{len(ended):,} models, each from the one before{said}"))
 
 
-def _of_no_round(case: AuditContext, reason: str) -> Finding:
+def _of_no_round(case: AuditContext, model: str | None, reason: str) -> Finding:
     """Return the finding on a model that no signed round ended with.
 
-    Where a round's end may be in entries that lost members did not send, it may be that one's.
+    Where a round's end may be in entries that lost members did not send, it may be that one's,
+    unless other entries contradict it.
     """
-    last = case.agreement.agreement.config.rounds
-    unsaid = next((n for n in range(1, last + 1) if end_unsaid(case, n)), None)
+    rounds = range(1, case.agreement.agreement.config.rounds + 1)
+    may_be = (n for n in rounds if end_unsaid(case, n) and not _contradicted(case, n, model))
+    unsaid = next(may_be, None)
     if unsaid is None:
         return failed(reason, "claims")
     said = f"{reason}, and of one nobody signed how it ended"
     return lacking(OUTCOMES.fact, said, f"round {unsaid}")
+
+
+def _contradicted(case: AuditContext, number: int, model: str | None) -> bool:
+    """Return whether signed entries say that a round did not end with a model, or is no result."""
+    begun = {
+        release.model_before
+        for later, releases in case.log.releases.items()
+        if case.log.last_accepted(later) == number
+        for _, release in releases
+    }
+    scored = {release.model for _, release in case.log.of(ScoreRelease)}
+    private = protects(case.agreement.agreement.config.privacy.dp)
+    passed_over = private and any(later > number for later in case.log.outcomes)
+    return passed_over or any(said and model not in said for said in (begun, scored))
 
 
 def _result_settled(case: AuditContext) -> bool:
@@ -169,7 +187,7 @@ def model_given(case: AuditContext) -> Finding:
     ended, given = ended_with(case), case.model
     rounds = [number for number, digest in ended.items() if digest == given]
     if not rounds:
-        return _of_no_round(case, "no round ended with this model")
+        return _of_no_round(case, given, "no round ended with this model")
     if case.model_task is not None and case.model_task != agreed:
         return failed(f"the file is of another task than {agreed}, which was agreed", "model")
     signed = _layouts(case)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
 from securefl.audit.bundle.findings import Finding, failed, lacking, passed, warned, worst_of
-from securefl.audit.bundle.lost_members import stops_before
+from securefl.audit.bundle.lost_members import signed_behind, stops_before
 from securefl.audit.checks.needs import OUTCOMES
 from securefl.config.cohort import least_survivors
 from securefl.consortium.agreement.signatures import SKEW
@@ -119,6 +119,9 @@ def releases_recorded(case: AuditContext) -> Finding:
 
 def _no_release(case: AuditContext, member: str, number: int, line: LogEntry) -> Finding:
     """Return the finding on a survivor without a release: missing if its chain stops before."""
+    if signed_behind(case.log, member, line):
+        reason = f"{member} is in the sum, and signed a head of the log without its release"
+        return failed(reason, line.where)
     if stops_before(case.log, member, number):
         reason = f"{member} is in the sum, and its entries stop before"
         return lacking("releases of every survivor", reason, line.where)

@@ -59,6 +59,13 @@ class StateBefore:
             _restore_optimizer(optimizer, self.moments)
 
 
+def same_tensors(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
+    """Return whether two states have the same names and values."""
+    return some.keys() == others.keys() and all(
+        torch.equal(tensor, others[name]) for name, tensor in some.items()
+    )
+
+
 @dataclass
 class MemberState:
     """A member's state after a round.

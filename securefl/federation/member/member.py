@@ -75,7 +75,7 @@ class Member:
         self.scores = ScoreParty(spec, ledger, self.scoring)
         sums = KnownSums(self.masked.summed, watch.row_score)
         self._votes = MemberVotes(spec, self.scoring, self.rounds, ledger, sums)
-        self.masked.verifier.rejected = self._votes.rejected
+        self.masked.verifier.rejected = self.rounds.rejected = self._votes.rejected
         self.masked.verifier.undecided = self._votes.undecided
         self.masked.verifier.unvoted = self._votes.unvoted
         self._names = spec.consortium.roster.names
@@ -264,6 +264,7 @@ class Member:
         if request.round < self.masked.last_unmasked:
             raise m.MessageError("a round whose sum was unmasked is not taken back")
         self.rounds.go_back_to(self.directory, request.round)
+        self.rounds.take_back_again()
         return m.Done()
 
     def anew(self) -> Member:

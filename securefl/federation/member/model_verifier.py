@@ -105,7 +105,8 @@ class ModelVerifier:
 
         Otherwise a coordinator that shows no vote would go on from a model that members rejected.
         """
-        for voted in sorted({before, number - 1} - {0}):
+        # Of any earlier round: behind another training, it could not be taken back any more.
+        for voted in range(1, number):
             if self.undecided(voted):
                 raise UnverifiedModelError(f"the vote on round {voted} is not shown to this member")
         settings, in_a_row = self._consortium.config.vote, number - 1 - before

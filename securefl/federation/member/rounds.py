@@ -21,6 +21,7 @@ from securefl.federation.member.checkpoint import (
     load_member,
     optimizer_state,
     pack_training,
+    same_tensors,
     save_member,
     unpack_training,
 )
@@ -46,6 +47,7 @@ class MemberRounds:
         start: The local parameters before the first round.
         model: The member's model.
         trainer: See above.
+        rejected: Returns whether a vote in the ledger rejects a round, by its number.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class MemberRounds:
         self._ledger = ledger
         self._memory = memory
         self._voted = voted
+        self.rejected: Callable[[int], bool] = lambda _: False
         self._before: StateBefore | None = None
 
     def update_of(
@@ -121,8 +124,19 @@ class MemberRounds:
         """
         before = self._before
         if before is not None and before.round == number:
+            # Said to be the best before the vote was shown, the round would be served with these.
+            if same_tensors(self.kept, local_state(self.model)):
+                self.kept = before.local
             before.put_back(self.model, self.trainer.optimizer)
             self._before = None
+
+    def take_back_again(self) -> None:
+        """Undo what a saved state brought back of a round that is known to be rejected.
+
+        A coordinator that names the state need not show the vote a second time.
+        """
+        if self._before is not None and self.rejected(self._before.round):
+            self.take_back(self._before.round)
 
     def go_back_to(self, directory: Path, number: int) -> None:
         """Take up the state that was saved after a round.

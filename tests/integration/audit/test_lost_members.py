@@ -4,11 +4,23 @@ Entries travel with a member's answers, and each batch of answers ends with a he
 member that is lost leaves a chain that stops at a head, and no signature from there on.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from securefl.audit.bundle.bundle import LinkedHead
+from securefl.audit.bundle.case import AuditContext, Log
+from securefl.audit.checks.models import model_chain
+from securefl.audit.checks.rounds import releases_recorded
 from securefl.audit.verify import verify
-from securefl.consortium.ledger.events import End, Outcome, Refusal, UnseenOutcome
+from securefl.consortium.ledger.events import (
+    End,
+    Outcome,
+    Refusal,
+    RefusedQuestion,
+    ScoreRelease,
+    UnseenOutcome,
+)
 from support.bundle_edits import CHEAT
 from support.bundle_scenario import NOW, Scenario, Written, honest, scored
 
@@ -134,3 +146,84 @@ def test_attack_round_from_a_model_that_all_leave_out(runs, tmp_path):
     bundle = bundle.model_copy(update={"transcripts": bundle.transcripts[::2]})
     _, wrong = judged(bundle, tmp_path)
     assert "model-chain" in {check.name for check in wrong if check.verdict == "fail"}
+
+
+def without_its_second_release(run, later=(), entries=True):
+    """The run where a survivor's chain is cut before its second release, and goes on with more."""
+
+    def cut(script):
+        kept = [
+            written
+            for written in script
+            if written.member != CHEAT
+            or (entries and getattr(written.event, "round", 0) < 2 and written.event.kind != "end")
+        ]
+        return [*kept[:-1], *(Written(CHEAT, event, 9) for event in later), kept[-1]]
+
+    return run.changed(cut)
+
+
+def released(bundle):
+    """What is found of the releases of survivors."""
+    return releases_recorded(AuditContext(Log(bundle), NOW))
+
+
+@pytest.mark.parametrize("entries", [True, False])
+def test_attack_survivor_signs_the_log_without_its_release(runs, entries):
+    """Who signs a head was there, and signs none in which an entry of its own is missing."""
+    found = released(without_its_second_release(runs["masked"], entries=entries).seal())
+    assert found.verdict == "fail"
+    assert f"{CHEAT} is in the sum, and signed a head" in found.reason
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        Refusal(round=4, reason="cap", asked=None, allowed=None),
+        RefusedQuestion(question="train-masked", phase="after the rounds", reason="phase"),
+        RefusedQuestion(question="train-masked", phase="after the end", reason="phase"),
+    ],
+    ids=["a later round", "after the rounds", "after the end"],
+)
+def test_attack_refuses_what_comes_later_without_the_release(runs, later):
+    bundle = without_its_second_release(runs["masked"], [later]).seal()
+    heads = tuple(_unsigned(place, one, {CHEAT: 0}) for place, one in enumerate(bundle.heads))
+    assert released(bundle.model_copy(update={"heads": heads})).verdict == "fail"
+
+
+def chained(run, lost, unsaid):
+    """What is found of another model as the result, where nobody signed how a round ended.
+
+    Those that are lost stop before its end; the others say that they did not see it.
+    """
+
+    def change(script):
+        for written in script:
+            event = written.event
+            late = isinstance(event, ScoreRelease | End) or getattr(event, "round", 0) > unsaid
+            ended = isinstance(event, Outcome) and event.round == unsaid
+            if written.member in lost and (ended or late):
+                continue
+            yield replace(written, event=UnseenOutcome(round=unsaid)) if ended else written
+
+    bundle = run.changed(lambda script: list(change(script))).seal()
+    claims = bundle.claims.model_copy(update={"model": "ab" * 32})
+    return model_chain(AuditContext(Log(bundle.model_copy(update={"claims": claims})), NOW))
+
+
+def test_model_may_be_of_the_round_whose_end_is_missing(runs):
+    assert chained(runs["masked"], NAMES, 3).lacks == "outcomes of rounds"
+
+
+def test_attack_model_of_no_round_with_lost_members_as_a_reason(runs):
+    """The next round's releases say from which model it began."""
+    found = chained(runs["masked"], NAMES[:1], 2)
+    assert (found.verdict, found.where) == ("fail", "claims")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lost", "unsaid"), [(3, 3), (1, 2)])
+def test_attack_other_model_than_the_one_that_was_scored(lost, unsaid):
+    """Half a minute: prices of the second accountant."""
+    found = chained(scored(honest()), NAMES[:lost], unsaid)
+    assert (found.verdict, found.where) == ("fail", "claims")

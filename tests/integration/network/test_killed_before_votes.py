@@ -125,3 +125,18 @@ def alive(tmp_path_factory):
 @pytest.mark.parametrize("killed", STEPS)
 def test_killed_member_takes_the_rejected_round_back(tmp_path, alive, killed):
     assert played(tmp_path / "run", killed) == alive
+
+
+def test_attack_brings_the_rejected_round_back_behind_a_restart(tmp_path):
+    """A coordinator names the saved state, or the round; neither has what the vote took back."""
+    world = World(tmp_path / "run")
+    fresh = world.own()
+    world.rejected(1, "concluded")
+    assert isinstance(world.victim.say(m.Restore(round=1)), m.Done)
+    assert world.own() == fresh
+    world.victim.restart()
+    start = m.pack_vector(world.prepared.shared)
+    again = m.TrainMasked(round=1, shared=start, cohort=world.names, session=2)
+    assert world.victim.say(again).error == "LedgerError"
+    assert world.own() == fresh
+    world.close()

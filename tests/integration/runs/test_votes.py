@@ -298,6 +298,14 @@ def test_no_round_begins_before_its_vote_is_shown(parties):
         verifier.begin(3, start, b"", b"")
 
 
+def test_attack_enters_a_later_round_before_an_older_vote_is_shown(parties):
+    """A member that missed a vote and the round behind it: with `every` 2, that has none."""
+    verifier = ModelVerifier(parties[0], lambda: MODEL)
+    verifier.undecided = lambda number: number == 2
+    with pytest.raises(UnverifiedModelError, match="the vote on round 2 is not shown"):
+        verifier.begin(4, np.zeros(3, np.float32), b"", b"")
+
+
 @pytest.mark.slow
 def test_withheld_vote_ends_the_run(tmp_path, monkeypatch):
     """A coordinator that shows no vote has no next round, from whatever model."""

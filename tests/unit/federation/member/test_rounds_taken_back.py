@@ -171,3 +171,31 @@ def test_rounds_without_a_vote_cost_no_room(tmp_path):
         assert (b"before" in path.read_bytes()) is voted
     # Own rows, and two moments of each number.
     assert sizes[True] >= sizes[False] + 4 * (3 + 2 * 6)
+
+
+def test_attack_goes_back_to_a_rejected_round_behind_a_restart(tmp_path):
+    """The vote is in the ledger; a coordinator need not show it a second time."""
+    rounds, again = member(), member()
+    was = own(rounds)
+    train(rounds, 1)
+    rounds.save(tmp_path, 1, before=0)
+    again.rejected = lambda number: number == 1
+    again.go_back_to(tmp_path, 1)
+    assert own(again) == own(rounds) != was
+    again.take_back_again()
+    assert own(again) == was
+
+
+@pytest.mark.parametrize("best", [1, 2])
+def test_attack_names_a_round_the_best_before_its_vote_is_shown(best):
+    """What the result is served with is then of the round before the rejected one."""
+    rounds = member()
+    train(rounds, 1)
+    was = rounds.model.own.detach().clone()
+    if best == 1:
+        rounds.keep()
+    train(rounds, 2)
+    if best == 2:
+        rounds.keep()
+    rounds.take_back(2)
+    assert torch.equal(rounds.kept["own"], was)
