@@ -87,11 +87,6 @@ UNREAD: Final = (
         "is read where privacy.optimizer is 'sgd'",
     ),
     Unread(
-        "start.removed",
-        lambda run: run.start is not None and run.start.removed == "keep" and not run.goes_on,
-        "is read where start.model names an earlier model",
-    ),
-    Unread(
         "simulation.dropouts",
         lambda run: any(one.round > run.rounds for one in run.simulation.dropouts),
         "has a dropout in a round after the last",

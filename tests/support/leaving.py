@@ -93,6 +93,7 @@ RESULTS = {
         "unscored": P,
         "votes": N,
         "discloses": P,
+        "agreed_rounds": P,
     },
     "RoundVote": {"round": P, "rejected": N, "said": N, "absent": P},
     "StartChange": dict.fromkeys(("model", "products", "new", "removed", "kept"), P),

@@ -94,10 +94,6 @@ PAIRS = {
         {"privacy": {"momentum": 0.5, "optimizer": "adam"}},
         {"privacy": {"momentum": 0.5, "optimizer": "sgd"}},
     ),
-    "start.removed": (
-        {"start": {"removed": "keep"}},
-        {"start": {"removed": "keep", "model": "ab" * 32}},
-    ),
     "simulation.dropouts": (
         {"rounds": 8, "simulation": {"dropouts": LATE}},
         {"rounds": 9, "simulation": {"dropouts": LATE}},

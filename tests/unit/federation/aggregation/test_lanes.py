@@ -71,7 +71,7 @@ def test_weights_wider_than_a_lane_go_into_digits(small_config):
 
 def test_whoever_agrees_on_a_width_gets_it(small_config):
     assert lane_of(small_config, bits=32) is RingDtype.UINT32
-    assert lane_of(small_config, bits=64, **TIGHT) is RingDtype.UINT64
+    assert lane_of(small_config, bits=64) is RingDtype.UINT64
     assert lane_of(small_config, bits=24) is RingDtype.UINT24
     assert lane_of(small_config, bits=16) is RingDtype.UINT16
 
