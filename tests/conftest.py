@@ -4,11 +4,14 @@ Fixtures import what takes long themselves: pytest reads this file once more tha
 and before they start.
 """
 
+from itertools import count
+
 import pytest
 from hypothesis import settings
 
 from securefl.config.load import load_config, merge
-from support.closing import close_all
+from securefl.consortium.ledger import sqlite
+from support.closing import WatchedConnection, close_all
 from support.command_line import command_line
 from support.named_keys import NAMES, key_of
 from support.small_runs import SMALL_DEMAND, SMALL_RATINGS, purchases_in
@@ -25,11 +28,23 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True, scope="session")
-def no_book_of_ours(tmp_path_factory):
-    """What fixtures of a whole module make has no books in the user's folder either."""
+def watched_databases():
+    """Databases that nobody closes are errors that name their test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SECUREFL_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(sqlite, "Connection", WatchedConnection)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def homes(tmp_path_factory):
+    """Places for books, one each; whole modules' fixtures have none in the user's folder either.
+
+    They are made when a book is: a folder for each of thousands of tests costs a minute.
+    """
+    base = tmp_path_factory.mktemp("homes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECUREFL_HOME", str(base / "shared"))
+        yield (base / str(number) for number in count())
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +55,9 @@ def nothing_open():
 
 
 @pytest.fixture(autouse=True)
-def books(tmp_path_factory, monkeypatch):
+def books(homes, monkeypatch):
     """Each test has books of its own: a member's book outlives its runs."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
     monkeypatch.setenv("SECUREFL_HOME", str(home))
     return home / "books"
 

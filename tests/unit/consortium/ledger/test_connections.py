@@ -111,6 +111,12 @@ def test_connections_are_opened_in_one_place():
     assert (ROOT / own).read_text("utf-8").count(read_once) == 1
 
 
+def test_a_database_that_a_test_leaves_open_names_the_test(tmp_path):
+    with pytest.warns(ResourceWarning, match="names_the_test .* left a database open"):
+        sqlite_files.connect(tmp_path / "x.sqlite")
+        gc.collect()  # its cache of statements refers to it
+
+
 class Stuck(sqlite_files.Connection):
     """A connection whose disk takes the statements that it is not to refuse."""
 

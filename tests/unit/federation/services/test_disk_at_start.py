@@ -19,6 +19,7 @@ from securefl.federation.services.member import MemberPaths, _begun, _opened
 from securefl.federation.transport.liveness import DISK_FULL
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl_protocols.primitives.signing import SigningKey
+from support.closing import closed_later
 
 CONTEXT = SimpleNamespace(
     run=SimpleNamespace(id=bytes(32)), key=SigningKey(bytes(32)), name="north"
@@ -99,18 +100,18 @@ def old_states(folder):
 
 
 def tried_room(folder):
-    journal = MemberJournal(folder, bytes(32), bytes(32))
+    journal = closed_later(MemberJournal(folder, bytes(32), bytes(32)))
     return lambda: journal.try_room(8)
 
 
 def old_snapshots(folder):
-    journal = MemberJournal(folder, bytes(32), bytes(32))
+    journal = closed_later(MemberJournal(folder, bytes(32), bytes(32)))
     journal.snapshot(f"{bytes(8).hex()}.1.1", b"state")
     return lambda: journal.snapshot(f"{bytes(8).hex()}.1.2", b"state")
 
 
 def answers(folder):
-    hub = CoordinatorJournal(folder)
+    hub = closed_later(CoordinatorJournal(folder))
     hub.record(1, [Event("north", "a.1.1", bytes(70_000))])
     return lambda: hub.forget(1)
 
