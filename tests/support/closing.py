@@ -34,7 +34,8 @@ class WatchedConnection(sqlite.Connection):
     def __del__(self):
         if not self.closed:
             self.close()
-            warnings.warn(f"{self.test} left a database open", ResourceWarning, source=self)
+            words = f"{self.test} left a database open"
+            warnings.warn(words, ResourceWarning, stacklevel=1, source=self)
 
 
 def closed_later(made):

@@ -111,10 +111,14 @@ def test_connections_are_opened_in_one_place():
     assert (ROOT / own).read_text("utf-8").count(read_once) == 1
 
 
+def forget_database(path):
+    sqlite_files.connect(path)
+    gc.collect()  # its cache of statements refers to it
+
+
 def test_a_database_that_a_test_leaves_open_names_the_test(tmp_path):
     with pytest.warns(ResourceWarning, match="names_the_test .* left a database open"):
-        sqlite_files.connect(tmp_path / "x.sqlite")
-        gc.collect()  # its cache of statements refers to it
+        forget_database(tmp_path / "x.sqlite")
 
 
 class Stuck(sqlite_files.Connection):
