@@ -55,10 +55,8 @@ class MaskedFedAvg(FedAvg):  # a member that is silent in a step drops out of th
             told = server.end_step()  # at the end the sum, which every member verifies
             if server.step is sp.ServerStep.IDLE:
                 server.begin_round(1, digest)
-            said = (
-                (nodes[i], RecordDict({"masks": ConfigRecord({"text": told[i]})})) for i in told
-            )
-            replies = self.grid.send_and_receive([Message(c, n, "train.masks") for n, c in said])
+            out = ((RecordDict({"masks": ConfigRecord({"text": told[i]})}), nodes[i]) for i in told)
+            replies = self.grid.send_and_receive([Message(*part, "train.masks") for part in out])
         mean = server.result().total.view(np.int32) / SCALE / len(server.survivors)
         self.model = self.model + mean.reshape(self.model.shape).astype(self.model.dtype)
         return ArrayRecord({"model": Array(self.model)}), None
