@@ -4,6 +4,7 @@ Fixtures import what takes long themselves: pytest reads this file once more tha
 and before they start.
 """
 
+import logging
 from itertools import count
 
 import pytest
@@ -25,6 +26,11 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+    # pytest hangs three handlers on each logger that does not propagate, in every test; torch has
+    # dozens of them.
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.startswith("torch.") and isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 
 import click
 import pytest
@@ -29,6 +30,7 @@ SOURCES = [
 ]
 
 
+@cache
 def defined_tests(files):
     found = set()
     for path in (ROOT / "tests").rglob(files):
