@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from securefl.config.schema import TrainingSettings
 from securefl.ml.batches import Batch, Examples, SettlingExamples
+from securefl.ml.device import seed_draws
 from securefl.ml.eager import SGD, Adam
 from securefl.ml.parameters import local_parameters, shared_parameters
 
@@ -74,7 +75,7 @@ class LocalTrainer:
         self.model.to(self.device)  # evaluation leaves it on the CPU
         if self.settings.optimizer_state == "reset":
             self.optimizer = make_optimizer(self.model, self.settings)
-        torch.manual_seed(seed)
+        seed_draws(seed)
         generator = torch.Generator().manual_seed(seed)
         anchor = self._anchor()
         self.model.train()

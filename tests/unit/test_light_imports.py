@@ -26,11 +26,23 @@ for kind in ("adam", "sgd"):
 assert model.weight.abs().sum() > 0
 assert "torch._dynamo" not in sys.modules
 """
+TASKS = """
+import importlib, pkgutil, sys
+import securefl.federation.runs.run, securefl.tasks
+for module in pkgutil.walk_packages(securefl.tasks.__path__, "securefl.tasks."):
+    importlib.import_module(module.name)
+assert "scipy.stats" not in sys.modules
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("said", "code"), [("connects", CONNECTS), ("trains", TRAINS)])
+@pytest.mark.parametrize(
+    ("said", "code"), [("connects", CONNECTS), ("trains", TRAINS), ("tasks", TASKS)]
+)
 def test_a_member_imports_only_what_it_needs(said, code):
-    """It connects without what trains and reads tables, and trains without torch's compiler."""
+    """It connects without what trains and reads tables, and trains without torch's compiler.
+
+    No task waits two seconds for SciPy's statistical tests.
+    """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, (said, done.stderr)

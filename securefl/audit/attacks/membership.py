@@ -11,6 +11,7 @@ from torch import nn
 from securefl.audit.attacks.probe import CanaryTraining, Mask
 from securefl.audit.attacks.roc import Estimate, Scores, area, epsilon_at_least, hits_at
 from securefl.ml.batches import Examples
+from securefl.ml.device import seed_draws
 from securefl.ml.parameters import load_shared, shared_vector
 from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
@@ -68,7 +69,7 @@ def unit_losses(task: AnyTask, model: nn.Module, examples: Examples, seed: int) 
     model.eval()
     total = np.zeros(len(examples))
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        seed_draws(seed)
         for _ in range(_DRAWS):
             batches = torch.split(torch.arange(len(examples)), _BATCH)
             losses = [task.loss(model, examples.batch(batch)) for batch in batches]

@@ -22,6 +22,7 @@ from securefl.audit.attacks.canaries import (
 from securefl.audit.attacks.ephemeral_ledger import EphemeralLedger
 from securefl.config.privacy import PrivacySettings
 from securefl.federation.member.updates.factory import round_training
+from securefl.ml.device import seed_draws
 from securefl.ml.parameters import shared_vector
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.accounting.spent import Spending
@@ -121,7 +122,7 @@ def probe(
         task: How canaries act.
         starts: Changes the model before the first step.
     """
-    torch.manual_seed(learner.seed("audit", "start"))
+    seed_draws(learner.seed("audit", "start"))
     base = learner.task.model(learner.facts, learner.data.customers)
     if starts is not None:
         starts(base)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.stats import chisquare
 
 from securefl.audit.attacks.roc import Estimate, area, epsilon_at_least
 from securefl.audit.attacks.toy_federation import Bought, bought, federation, row_norms
 from securefl.audit.attacks.wire import one_round
 from securefl.federation.runs.prepare import Prepared
+from securefl.ml.device import seed_draws
 from securefl.ml.parameters import load_shared, shared_vector
 from securefl.ml.seeds import derive_seed
 from securefl.privacy.accounting.accountant import PrivacyAccountant
@@ -135,7 +135,7 @@ def _private_update(prepared: Prepared, budget: Budget, seed: int) -> tuple[Norm
         optimizer="sgd",
         learning_rate=1.0,
     )
-    torch.manual_seed(derive_seed(seed, "audit", "rows", "train"))
+    seed_draws(derive_seed(seed, "audit", "rows", "train"))
     trainer = PrivateTrainer(
         model,
         data.examples,

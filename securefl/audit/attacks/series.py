@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from securefl.audit.attacks.canaries import PULL
 from securefl.audit.attacks.ephemeral_ledger import EphemeralLedger
@@ -23,6 +22,7 @@ from securefl.data.sources.registry import load
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.member.updates.noisy_series import SERIES
 from securefl.federation.runs.prepare import prepare_data
+from securefl.ml.device import seed_draws
 from securefl.ml.parameters import shared_vector
 from securefl.ml.tensor_io import read_tensors
 from securefl.tasks.common.learner import LocalProblem
@@ -73,7 +73,7 @@ def observe_series(learner: LocalProblem, included: Mask, directory: Path) -> Ob
     assert perturbation is not None
     known = perturbation.bounded_series(learner.data).ravel()[: len(included)]
     audited = replace(learner, data=_with_canaries(learner.data, included, learner.config))
-    torch.manual_seed(learner.seed("audit", "start"))
+    seed_draws(learner.seed("audit", "start"))
     model = learner.task.model(learner.facts, learner.data.customers)
     ledger = EphemeralLedger(learner.data.name, learner.config, directory, audited.data.units)
     with closing(ledger.ledger) as charges:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from securefl.audit.attacks.canaries import (
     PULL,
@@ -28,6 +27,7 @@ from securefl.config.load import load_config
 from securefl.config.schema import RunConfig
 from securefl.federation.member.updates.distributed_dp import DistributedUpdates
 from securefl.federation.member.updates.factory import round_training
+from securefl.ml.device import seed_draws
 from securefl.ml.parameters import shared_vector
 from securefl.privacy.accounting.spent import Spending
 from securefl.tasks.common.learner import LocalProblem
@@ -74,7 +74,7 @@ def _shares(
     pull: float = PULL,
 ) -> tuple[npt.NDArray[np.float64], Spending | None, int]:
     """Return a member's total share, what it spent, and how many shares are honest at least."""
-    torch.manual_seed(learner.seed("audit", "start"))
+    seed_draws(learner.seed("audit", "start"))
     base = learner.task.model(learner.facts, learner.data.customers)
     model = CanaryModel(base, len(game.canaries))
     data = canary_data(learner, game, pull)

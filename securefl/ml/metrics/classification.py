@@ -10,8 +10,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
-from scipy.stats import rankdata
+import scipy  # which imports its parts when they are used
 
 from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.ml.metrics.unit_sums import UnitSums, by_unit
@@ -43,7 +42,7 @@ def classification_tally(logits: Scores, truth: Truths) -> MetricSums:
     if logits.shape != truth.shape:
         raise ValueError(f"{logits.shape} scores for {truth.shape} cases")
     cases, positive = float(truth.size), float(truth.sum())
-    chance = expit(logits)
+    chance = scipy.special.expit(logits)
     loss = _log_loss(logits, truth)
     return MetricSums(
         {
@@ -66,7 +65,10 @@ def classification_units(logits: Scores, truth: Truths, owners: Owners) -> UnitS
         truth: What happened, bool [N].
         owners: The unit of each case, int64 [N].
     """
-    parts = {"log_loss": _log_loss(logits, truth), "brier": np.square(expit(logits) - truth)}
+    parts = {
+        "log_loss": _log_loss(logits, truth),
+        "brier": np.square(scipy.special.expit(logits) - truth),
+    }
     return UnitSums(
         {name: by_unit(owners, part) for name, part in parts.items()},
         {"cases": by_unit(owners, np.ones(len(owners)))},
@@ -86,7 +88,7 @@ def pairs_won(scores: Scores, truth: Truths) -> float:
     From the ranks (Mann and Whitney 1947): U = sum of the ranks of the true cases - P (P + 1) / 2.
     """
     positive = float(truth.sum())
-    return float(rankdata(scores)[truth].sum()) - positive * (positive + 1) / 2
+    return float(scipy.stats.rankdata(scores)[truth].sum()) - positive * (positive + 1) / 2
 
 
 def summed_precision(scores: Scores, truth: Truths) -> float:
@@ -96,8 +98,8 @@ def summed_precision(scores: Scores, truth: Truths) -> float:
     threshold times the gain in recall (Manning et al. 2008, section 8.4). Equal scores share one
     place, the last of them.
     """
-    at_least = len(scores) + 1 - rankdata(scores, method="min")[truth]
-    true_at_least = truth.sum() + 1 - rankdata(scores[truth], method="min")
+    at_least = len(scores) + 1 - scipy.stats.rankdata(scores, method="min")[truth]
+    true_at_least = truth.sum() + 1 - scipy.stats.rankdata(scores[truth], method="min")
     return float((true_at_least / at_least).sum())
 
 

@@ -6,6 +6,7 @@ A case is one series at one step. Quantities are units sold, float64 [N], never 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -119,6 +120,7 @@ def poisson_floor(mean: Quantities) -> tuple[Quantities, Quantities]:
     return chosen[:, 0], chosen[:, 1]
 
 
+@lru_cache(maxsize=1 << 14)  # demand is a count, and few counts are met again and again
 def _poisson_floor(mean: float) -> tuple[float, float]:
     if mean <= 0:
         return 0.0, 0.0

@@ -12,7 +12,7 @@ from torch import nn
 
 from securefl.config.schema import RunConfig, TrainingSettings
 from securefl.ml.batches import Examples
-from securefl.ml.device import choose_device
+from securefl.ml.device import choose_device, seed_draws
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
@@ -51,7 +51,7 @@ class LocalProblem:
 
     def fresh_model(self, purpose: str) -> nn.Module:
         """Return a newly initialised model on the CPU, deterministic in the seed."""
-        torch.manual_seed(self.seed(purpose))
+        seed_draws(self.seed(purpose))
         return self.task.model(self.facts, self.data.customers)
 
     def trainer(self, model: nn.Module, settings: TrainingSettings) -> LocalTrainer:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor, nn
 
 from securefl.tasks.demand.forecaster import Forecaster
@@ -44,7 +44,7 @@ class QuantileForecaster(nn.Module):
         self.width = nn.Embedding(series, 1)
         for parameter in (self.gaps.weight, self.gaps.bias, self.width.weight):
             nn.init.zeros_(parameter)
-        scores = torch.tensor(norm.ppf(settings.levels), dtype=torch.float32)
+        scores = torch.tensor(ndtri(settings.levels), dtype=torch.float32)
         self.normal: Tensor
         self.register_buffer("normal", scores.diff() * _START_SPREAD, persistent=False)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.tasks.inventory.settings import InventorySettings
@@ -64,7 +64,7 @@ def at_level(quantiles: Floats, levels: tuple[float, ...], level: float) -> Floa
 
     It is interpolated linearly in the normal score, which is exact for a normal distribution.
     """
-    scores, wanted = norm.ppf(levels), norm.ppf(level)
+    scores, wanted = ndtri(levels), ndtri(level)
     right = int(np.clip(np.searchsorted(scores, wanted), 1, len(levels) - 1))
     share = (wanted - scores[right - 1]) / (scores[right] - scores[right - 1])
     found: Floats = quantiles[..., right - 1] * (1 - share) + quantiles[..., right] * share

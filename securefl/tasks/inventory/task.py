@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
@@ -136,7 +136,7 @@ class InventoryTask(QuantileTask):
         misses = torch.cat([_misses(part, rule, self.horizon) for part in past], dim=1)
         error = misses.square().mean(dim=1).sqrt()
         error = error.repeat_interleave(cases.sold.shape[1]).unsqueeze(1)
-        scores = error.new_tensor(norm.ppf(self.levels))
+        scores = error.new_tensor(ndtri(self.levels))
         return (cases.baseline[rule].unsqueeze(1) + scores * error).clamp_min(0.0)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from securefl.tasks.pricing.settings import PricingSettings
 
@@ -42,7 +42,7 @@ class Product:
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the elasticity's interval, lower bound first, clipped at 0 from above."""
-        reach = float(norm.ppf((1 + confidence) / 2)) * self.error
+        reach = float(ndtri((1 + confidence) / 2)) * self.error
         return min(self.elasticity - reach, 0.0), min(self.elasticity + reach, 0.0)
 
     def sold(self, price: float, elasticity: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import nn
 
 from securefl.data.tables import RetailerTables
@@ -152,7 +152,7 @@ class ServedPrices(ServedModel):
         """Return the table with bounds of the elasticities, and revenues for their changes."""
         if table.empty:
             raise InputError("no product sells enough to recommend its price (pricing.min_mean)")
-        reach = float(norm.ppf((1 + self.task.split.confidence) / 2)) * table["standard_error"]
+        reach = float(ndtri((1 + self.task.split.confidence) / 2)) * table["standard_error"]
         now = table["price"] * table["units_a_week"]
         table["elasticity_low"] = (table["elasticity"] - reach).clip(upper=0)
         table["elasticity_high"] = (table["elasticity"] + reach).clip(upper=0)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig, StartSettings
 from securefl.errors import InputError
+from securefl.ml.device import seed_draws
 from securefl.ml.item_rows import ItemRows, Passage, passage
 from securefl.ml.parameters import joined_shared, local_state, named_shared, shared_vector
 from securefl.ml.seeds import derive_seed
@@ -97,7 +98,7 @@ def starting_model(
     Raises:
         InputError: If the earlier model is missing, another one than agreed, or does not fit.
     """
-    torch.manual_seed(derive_seed(config.seed, "shared"))
+    seed_draws(derive_seed(config.seed, "shared"))
     model = task.model(facts, 0)
     if config.goes_on:
         if vocabulary is None:
