@@ -12,7 +12,7 @@ from support.paths import DOCS, ROOT, is_generated
 SITE = sorted(DOCS.rglob("*.md"))
 DOCUMENTS = [ROOT / "README.md", *SITE]
 PAGES = [*ROOT.glob("*.md"), *SITE]
-WRITTEN = {"securefl/tasks/churn/quadratic.py"}
+WRITTEN = {"securefl/tasks/churn/quadratic.py", "securefl/audit/checks/absences.py"}
 SOURCES = [
     file.relative_to(ROOT).as_posix()
     for folder in (
