@@ -13,14 +13,14 @@ members=${MEMBERS:-retailer-a retailer-b retailer-c retailer-d retailer-e}
 port=${PORT:-42222}
 umask 077
 
-# Every party makes a key on its own machine; the card goes to whoever writes the agreement.
+# Every party makes a key on its own machine; the card goes to the member that writes the agreement.
 for party in $members hub; do
     mkdir -p "$party"
     printf 'a passphrase of %s\n' "$party" > "$party/passphrase"
     securefl keygen "$party" --out "$party" --passphrase-file "$party/passphrase"
 done
 
-# Whoever runs the broker makes its certificate, and the authority that members will trust.
+# The one who runs the broker makes its certificate, and the authority that members will trust.
 mkdir broker
 printf 'a passphrase of the authority\n' > broker/passphrase
 securefl agreement ca broker/tls --host 127.0.0.1 --passphrase-file broker/passphrase
@@ -47,7 +47,7 @@ securefl facts "$config" --out agreed/facts
 securefl agreement broker-config agreed/agreement.toml --tls broker/tls --out broker
 
 # The members dial out and wait; the coordinator here also starts the broker. All share one machine,
-# so it waits long for whoever has not had a turn yet.
+# so it waits long for a party that has not had a turn yet.
 pids=
 trap 'kill $pids 2> kill.log || true' EXIT
 for party in $members; do

@@ -1,7 +1,12 @@
 """What the documents promise exists: the tests of SECURITY.md and its attacks, the commands."""
 
+import ast
+import json
 import re
 import shlex
+import subprocess
+import textwrap
+import tomllib
 from functools import cache
 
 import click
@@ -13,7 +18,8 @@ from support.paths import DOCS, ROOT, is_generated
 SITE = sorted(DOCS.rglob("*.md"))
 DOCUMENTS = [ROOT / "README.md", *SITE]
 PAGES = [*ROOT.glob("*.md"), *SITE]
-WRITTEN = {"securefl/tasks/churn/quadratic.py"}
+FENCE = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+WRITTEN = {"securefl/tasks/churn/quadratic.py", "securefl/audit/checks/absences.py"}
 SOURCES = [
     file.relative_to(ROOT).as_posix()
     for folder in (
@@ -96,3 +102,19 @@ def test_every_python_file_that_a_page_names_exists(path):
     for name in named:
         if not name.startswith("securefl_") and name not in WRITTEN:
             assert any(f"/{file}".endswith(f"/{name}") for file in SOURCES), name
+
+
+def shell(text):
+    """Have a shell read commands, and carry out none."""
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True, capture_output=True)
+
+
+READERS = {"python": ast.parse, "toml": tomllib.loads, "json": json.loads, "sh": shell}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_block_of_code_can_be_read(path):
+    """As what it says it is."""
+    for language, body in FENCE.findall(path.read_text("utf-8")):
+        if language in READERS:
+            READERS[language](textwrap.dedent(body))

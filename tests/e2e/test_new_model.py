@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import securefl
+from support.pages import patched
 from support.paths import page
 
 PACKAGE = Path(securefl.__file__).parent
@@ -22,16 +23,6 @@ COMMANDS = "from securefl_cli.main import main\nfor line in {}:\n    assert main
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-
-
-def patched(text, diff):
-    """The text with each hunk of the page's diff put in its one place."""
-    for hunk in diff.split("@@\n")[1:]:
-        lines = [(line[:1], line[1:]) for line in hunk.splitlines()]
-        before = "\n".join(line for sign, line in lines if sign != "+")
-        assert text.count(before) == 1, before
-        text = text.replace(before, "\n".join(line for sign, line in lines if sign != "-"))
-    return text
 
 
 def contents(folder):

@@ -156,3 +156,12 @@ def test_no_page_is_wider_than_a_phone(built, tmp_path):
     dom = browser(tmp_path, *options, wait, "--dump-dom", measure.as_uri())
     (found,) = re.findall(r"<title>(.+)</title>", dom)
     assert dict(zip(WIDE, found.split(), strict=True)) == dict.fromkeys(WIDE, "400/true/true")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_search_works_in_a_folder(built, tmp_path):
+    """Without a server, where a page may start no worker."""
+    page = (built / "tutorials" / "first-run.html").as_uri()
+    dom = browser(tmp_path, "--virtual-time-budget=20000", "--dump-dom", f"{page}?q=threshold")
+    assert re.search(r"\d+ matching documents", dom)

@@ -13,14 +13,29 @@ from support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 ENTRIES = ("securefl/__main__.py", "securefl/py.typed", "securefl_cli/main.py", "LICENSE")
+OWN_TESTS = (
+    *("tests/test_glossary.py", "tests/test_architecture_page.py", "tests/unit/config"),
+    *("tests/unit/test_locks.py", "tests/unit/test_portable_code.py", "tests/unit/test_changes.py"),
+    *("tests/unit/test_format_names.py", "tests/protocols/test_vectors_sessions.py"),
+    *(
+        "tests/e2e/test_documents.py",
+        "tests/e2e/test_docs.py",
+        "tests/integration/cli/test_help.py",
+    ),
+)
+"""Of documents, locks, formats, protocols and command line: a part of each."""
 CARRIED = ("docs/index.md", "mkdocs.yml", "website/hooks.py", "locks/cpu.txt", "Makefile")
 
 
-def run(*words, cwd=None):
-    """A program's output, with nothing of this tree on its path."""
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def run(*words, cwd=None, path=()):
+    """A program's output, with nothing of this tree on its path, or what is given first."""
+    place = {"PYTHONPATH": os.pathsep.join(map(str, path))}
     done = subprocess.run(  # noqa: PLW1510 - the code is asserted, with what was said
-        [str(word) for word in words], cwd=cwd, env=clean, capture_output=True, text=True
+        [str(word) for word in words],
+        cwd=cwd,
+        env=os.environ | place,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
@@ -83,6 +98,10 @@ def test_sdist_tests_itself(built, tmp_path):
     (tree,) = tmp_path.iterdir()
     for carried in CARRIED:
         assert (tree / carried).is_file(), carried
-    chosen = ("tests/unit/test_locks.py", "tests/unit/test_portable_code.py", "tests/unit/config")
-    words = ("-q", "-n", "0", "-p", "no:cacheprovider", *chosen, "tests/test_glossary.py")
-    run(sys.executable, "-m", "pytest", *words, cwd=tree)
+    packages = [tree, tree / "protocols", tree / "cli"]  # before the checkout's own
+    where = "import securefl, securefl_cli, securefl_protocols as p; print(securefl.__file__,"
+    where += " securefl_cli.__file__, p.__file__)"
+    found = run(sys.executable, "-c", where, cwd=tmp_path, path=packages).split()
+    assert all(file.startswith(f"{tree}{os.sep}") for file in found), found
+    words = ("-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow", *OWN_TESTS)
+    run(sys.executable, "-m", "pytest", *words, cwd=tree, path=packages)

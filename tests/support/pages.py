@@ -30,6 +30,16 @@ def script(page):
     return "set -eu\n" + "".join(_BLOCK.findall(text))
 
 
+def patched(text, diff):
+    """The text with each hunk of a page's diff put in its one place."""
+    for hunk in diff.split("@@\n")[1:]:
+        lines = [(line[:1], line[1:]) for line in hunk.splitlines()]
+        before = "\n".join(line for sign, line in lines if sign != "+")
+        assert text.count(before) == 1, before
+        text = text.replace(before, "\n".join(line for sign, line in lines if sign != "-"))
+    return text
+
+
 @dataclass(frozen=True)
 class Said:
     """A command of a page, and what it printed."""

@@ -83,8 +83,8 @@ def _cost(result: RunResult, story: Explanation | None) -> Card:
     claim = _unsigned_claim(result) if story is None else _signed_claim(story)
     if claim is None:
         text = (
-            "Single customers were not protected: whoever sees the shared model, or the sums that"
-            " it was made of, may learn something about one of them."
+            "Single customers were not protected: a party that sees the shared model, or the"
+            " sums that it was made of, may learn something about one of them."
         )
         return Card(question, "not measured", f"{text} {_SEEN[mode]}", unsigned=story is None)
     presence = privacy_unit(claim.unit).presence
@@ -92,8 +92,8 @@ def _cost(result: RunResult, story: Explanation | None) -> Card:
         text = f"No member signed what it cost. {_SEEN[mode]}"
         return Card(question, "unknown", text, unsigned=False)
     text = (
-        f"Whoever sees all that a retailer released can shift the odds that {presence} by a"
-        f" factor of {_factor(claim.epsilon)} at most"
+        f"A party that sees all that a retailer released can shift the odds that {presence} by"
+        f" a factor of {_factor(claim.epsilon)} at most"
         f" (except in 1 of {1 / claim.delta:,.0f} cases). {_SEEN[mode]}"
     )
     return Card(question, f"ε = {claim.epsilon:.2f}", text, unsigned=story is None)

@@ -118,8 +118,9 @@ class Report:
     sections: tuple[Section, ...]
     version: str = field(default=__version__)
     unsigned: str = (
-        "The sentence above and all figures marked as unsigned are from the files of whoever ran"
-        " this: an audit does not cover them. All others follow from what the retailers signed."
+        "The sentence above and all figures marked as unsigned are from the files of the one"
+        " who ran this: an audit does not cover them. All others follow from what the retailers"
+        " signed."
     )
     kind: str = "report"
     source: str = "the files of the run alone"

@@ -207,7 +207,7 @@ def explain(*, bundle: Path, time_limit: float, format: str) -> None:  # noqa: A
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="The agreement, from a member and not from whoever handed out the model.",
+    help="The agreement, from a member and not from the party that handed out the model.",
 )
 @format_option
 @click.pass_context
