@@ -9,7 +9,9 @@ derives the same noise from an agreement.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,8 @@ _ZERO = -math.inf
 """The logarithm of nothing."""
 _NEGLIGIBLE = -30.0
 """Logarithm of the terms at which the series of a fractional order is cut."""
+_BLOCK = 32
+"""Terms computed at once; most series are cut within two blocks."""
 
 
 def sampled_gaussian_divergences(
@@ -62,28 +66,46 @@ def _whole_moment(rate: float, sigma: float, order: int) -> float:
 def _moment(rate: float, sigma: float, order: float) -> float:
     """Return log A_alpha of a fractional order: two series, over (-inf, z0] and [z0, inf)."""
     below, above = _ZERO, _ZERO
-    split = sigma**2 * math.log(1 / rate - 1) + 0.5
-    i = 0
-    while True:
-        coefficient = scipy.special.binom(order, i)
-        log_coefficient = math.log(abs(coefficient))
-        j = order - i
-        first = log_coefficient + i * math.log(rate) + j * math.log(1 - rate)
-        second = log_coefficient + j * math.log(rate) + i * math.log(1 - rate)
-        tail_below = math.log(0.5) + _log_erfc((i - split) / (math.sqrt(2) * sigma))
-        tail_above = math.log(0.5) + _log_erfc((split - j) / (math.sqrt(2) * sigma))
-        one = first + (i * i - i) / (2 * (sigma**2)) + tail_below
-        other = second + (j * j - j) / (2 * (sigma**2)) + tail_above
+    for one, other, positive in _terms(rate, sigma, order):
         # Beyond order + 1 the binomial coefficients alternate in sign.
-        combine = _log_add if coefficient > 0 else _log_sub
+        combine = _log_add if positive else _log_sub
         below, above = combine(below, one), combine(above, other)
-        i += 1
         if max(one, other) < _NEGLIGIBLE:
-            return _log_add(below, above)
+            break
+    return _log_add(below, above)
 
 
-def _log_erfc(x: float) -> float:
-    return math.log(2) + float(scipy.special.log_ndtr(-x * 2**0.5))
+def _terms(rate: float, sigma: float, order: float) -> Iterator[tuple[float, float, bool]]:
+    """Yield logarithms of the terms of both series, and whether they are added: without end.
+
+    A block at a time, with the operations of a single term in their order, and so their bits.
+    """
+    drawn, left = math.log(rate), math.log(1 - rate)
+    split = sigma**2 * math.log(1 / rate - 1) + 0.5
+    for start in count(0, _BLOCK):
+        i = np.arange(start, start + _BLOCK)
+        j = order - i
+        coefficients, positive = _binomials(order, start)
+        first = coefficients + i * drawn + j * left
+        second = coefficients + j * drawn + i * left
+        one = first + (i * i - i) / (2 * (sigma**2))
+        other = second + (j * j - j) / (2 * (sigma**2))
+        one = one + _log_tails((i - split) / (math.sqrt(2) * sigma))
+        other = other + _log_tails((split - j) / (math.sqrt(2) * sigma))
+        yield from zip(one.tolist(), other.tolist(), positive, strict=True)
+
+
+@lru_cache(maxsize=512)
+def _binomials(order: float, start: int) -> tuple[npt.NDArray[np.float64], list[bool]]:
+    """Return log |C(order, i)| for a block of i, and whether C is positive."""
+    values = scipy.special.binom(order, np.arange(start, start + _BLOCK)).tolist()
+    return np.array([math.log(abs(value)) for value in values]), [value > 0 for value in values]
+
+
+def _log_tails(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return log(erfc(x) / 2)."""
+    tails: npt.NDArray[np.float64] = scipy.special.log_ndtr(-x * 2**0.5)
+    return math.log(0.5) + (math.log(2) + tails)
 
 
 def _log_add(x: float, y: float) -> float:
