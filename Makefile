@@ -17,6 +17,9 @@ COVERED := 95
 # Test processes; one more than a small machine has cores, as many tests wait for other processes.
 WORKERS ?= 3
 
+# Seconds that a test of `make test-unit` may have taken when it ran last; one that never ran is run.
+UNDER ?= 0.1
+
 # One thread a process: on few cores, several torch threads spin against each other.
 export OMP_NUM_THREADS := 1
 
@@ -55,8 +58,8 @@ $(COMPILED): $(INSTALLED)
 checks: $(COMPILED) # The tests of `make test`, without lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
-test-unit: $(COMPILED) ## Run the fast checks of single parts, without lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/unit
+test-unit: $(COMPILED) ## Run the checks of single parts that were quick here when they ran last
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --under $(UNDER) tests/unit
 
 test-one: $(INSTALLED) ## Run the checks of one file or folder: make test-one T=tests/unit/config
 	$(BIN)/python -m pytest -q -x -n 0 $(T)

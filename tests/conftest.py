@@ -17,6 +17,7 @@ from support.command_line import command_line
 from support.named_keys import NAMES, key_of
 from support.small_runs import SMALL_DEMAND, SMALL_RATINGS, purchases_in
 
+pytest_plugins = ["support.quick_tests"]
 settings.register_profile("securefl", deadline=None)
 settings.load_profile("securefl")
 
