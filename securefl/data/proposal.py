@@ -79,7 +79,9 @@ def propose(
     Raises:
         InputError: A file cannot be read, or no column of it seems to be one that is needed.
     """
+    _check_apart(files)
     guesses = [_looked_at(file, columns) for file in files]
+    _check_named(columns, guesses)
     names = _member_names(files)
     said = [
         f"{who}: {', '.join(f'{role} = {column}' for role, column in one.roles.items())}"
@@ -130,11 +132,33 @@ def _looked_at(path: Path, columns: Mapping[str, str]) -> Guess:
 _NOTHING_SAID: Final = FilesSettings.model_fields["format"].default
 
 
+def _check_apart(files: Sequence[Path]) -> None:
+    """Refuse one file for two retailers: each would learn from its own lines, twice."""
+    places = [file.resolve() for file in files]
+    for at, place in enumerate(places):
+        if place in places[:at]:
+            raise InputError(f"{files[at]} is given twice; each retailer has files of its own")
+
+
+def _check_named(columns: Mapping[str, str], guesses: Sequence[Guess]) -> None:
+    """Refuse a column that a person names and no file has."""
+    for role, column in columns.items():
+        if not any(one.roles.get(role) == column for one in guesses):
+            known = ", ".join(dict.fromkeys(header for one in guesses for header in one.columns))
+            raise InputError(f"--column {role}={column}: no file has it (columns: {known})")
+
+
 def _member_names(files: Sequence[Path]) -> list[str]:
-    """Return a name for each member: its file's, in the letters that names may have."""
+    """Return a name for each member, in the letters that names may have.
+
+    It is the file's, or the folder's where all files are called the same.
+    """
+    called = [file.resolve().name.split(".")[0] for file in files]
+    if len(files) > 1 and len(set(called)) == 1:
+        called = [file.resolve().parent.name for file in files]
     names: list[str] = []
-    for file in files:
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.split(".")[0]).strip("-._")[:50]
+    for text in called:
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:50]
         plain = plain or f"member-{len(names) + 1}"
         names.append(plain if plain not in names else f"{plain}-{len(names) + 1}")
     return names

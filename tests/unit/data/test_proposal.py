@@ -160,7 +160,7 @@ def test_nothing_is_overwritten(here, cli):
     """Neither a configuration nor a catalogue."""
     (here / "a.csv").write_text("customer,product,time,quantity,value\n7,a,2024-03-30,1,2\n")
     (here / "securefl.toml").write_text("mine")
-    assert "it was not touched" in cli("data", "init", "a.csv").err
+    assert "nothing was written" in cli("data", "init", "a.csv").err
     (here / "catalogue.csv").write_text("mine")
     outcome = cli("data", "init", "a.csv", "--out", "b.toml")
     assert "use it with --catalogue" in outcome.err
