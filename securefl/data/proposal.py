@@ -125,10 +125,12 @@ def _looked_at(path: Path, columns: Mapping[str, str]) -> Guess:
         raise InputError(
             f"{path}: no column seems to be {' or '.join(one.missing)}; say it with"
             f" --column {one.missing[0]}=NAME (columns: {', '.join(one.columns)})"
+            f"{_TITLES if len(one.columns) == 1 else ''}"
         )
     return one
 
 
+_TITLES: Final = "; if titles stand above the line with the names of the columns, delete them"
 _NOTHING_SAID: Final = FilesSettings.model_fields["format"].default
 
 
@@ -188,6 +190,8 @@ def _write_catalogue(target: Path, files: Sequence[Path], guesses: Sequence[Gues
         for label, *texts in _products(path, one, levels):
             row = rows.setdefault(label, [""] * len(levels))
             rows[label] = [old or new for old, new in zip(row, texts, strict=True)]
+    if not rows:
+        raise InputError(f"{', '.join(map(str, files))}: no line has a product")
     try:
         with target.open("x", encoding="utf-8", newline="") as file:
             out = csv.writer(file, lineterminator="\n")
@@ -220,7 +224,7 @@ def _distinct(scan: Scan, one: Guess, levels: Sequence[str]) -> Iterator[list[st
     forget_rejects(scan)
     for row in rows:
         plain = normalised(row[0] or "")
-        if plain:
+        if plain and plain != product:  # a header in the middle is no product
             yield [plain, *((cell or "").strip() for cell in row[1:])]
 
 
@@ -249,11 +253,20 @@ def _rules(examined: Examined) -> tuple[dict[str, str], list[str]]:
             rules[found.rule] = proposed
             reasons.setdefault(found.rule, []).append(found)
     said = [
-        f'rules.{rule} = "{rules[rule]}": {sum(one.lines for one in found):,} lines, such as'
+        f'rules.{rule} = "{rules[rule]}": {_touched(found)}, such as'
         f" {found[0].line.split('; set ')[0]}"
         for rule, found in reasons.items()
     ]
     return rules, said
+
+
+def _touched(found: Sequence[Finding]) -> str:
+    """Return how many lines it is; one line may have several cells that are broken."""
+    most: dict[str | None, int] = {}
+    for one in found:
+        most[one.member] = max(most.get(one.member, 0), one.lines)
+    more = " or more" if len(found) > len(most) else ""
+    return f"{sum(most.values()):,} lines{more}"
 
 
 def common_days(data: RetailData) -> tuple[Any, Any] | None:
