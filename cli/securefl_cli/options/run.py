@@ -39,7 +39,10 @@ class Real(click.FloatRange):
     name = "number"
 
     def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: Any,  # noqa: ANN401 - as in click
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> float:
         """Return the number, in the range.
 
