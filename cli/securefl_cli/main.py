@@ -18,6 +18,7 @@ from securefl._version import __version__
 from securefl.untrusted.text import one_line
 from securefl_cli.group import Interrupted, LazyGroup
 from securefl_cli.options.passphrase import out_of_environment
+from securefl_cli.rendering.screen import Screen, open_closed_streams, print_lines
 
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         143 or 129 (interrupted by SIGINT, SIGTERM or SIGHUP) or 141 (the reader of the output is
         gone).
     """
+    open_closed_streams()
     streams = sys.stdout, sys.stderr
     stop_on_signals()
     try:
@@ -160,8 +162,6 @@ def _report(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         return _close_quietly()
     line, code = _explain(error)
-    from securefl_cli.rendering.screen import Screen
-
     Screen(err=True).whole(f"securefl: {line}")
     return code
 
@@ -204,8 +204,6 @@ def _unexpected(error: Exception) -> str:
     """Return the line of a bug; its traceback goes to a file, or to the screen if requested."""
     trace = "".join(traceback.format_exception(error))
     if os.environ.get(DEBUG):
-        from securefl_cli.rendering.screen import print_lines
-
         print_lines(trace)
         return f"unexpected {type(error).__name__}; please report it"
     with tempfile.NamedTemporaryFile(

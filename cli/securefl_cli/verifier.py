@@ -22,7 +22,7 @@ from securefl.errors import SecureflError
 from securefl.untrusted.files import read_text
 from securefl.untrusted.text import one_line
 from securefl_cli.rendering.audit import print_audit, print_explanation
-from securefl_cli.rendering.screen import Screen, print_json
+from securefl_cli.rendering.screen import Screen, open_closed_streams, print_json
 from securefl_cli.rendering.witness import print_witnessed
 
 _TIME_LIMIT = 600.0
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as of `securefl audit verify`.
     """
+    open_closed_streams()
     try:
         return _run(_parser().parse_args(arguments))
     except BrokenPipeError:

@@ -36,15 +36,16 @@ def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:
 
     Args:
         run: The run's directory.
-        out: The bundle's file; another bundle there is replaced, and nothing else.
+        out: The bundle's file; an earlier bundle of the run is replaced, and nothing else.
         open_units: Open the members' commitments to their numbers of units, from their ledgers.
 
     Raises:
         RunDirectoryError: If the directory holds no ledger, or a file cannot be written.
-        InputError: If something else than a bundle lies where it is to be written.
+        InputError: If something else than its bundle lies where it is to be written.
     """
     replaceable(out, b'"format": "securefl-audit/')
     local = bundle_of(run, open_units=open_units)
+    replaceable(out, f'"run": "{local.run}"'.encode(), "the bundle of another run")
     files = out.parent / f"files-{local.run[:16]}"
     if taken(files) and (files.is_symlink() or not files.is_dir()):
         raise InputError(f"{files} exists and is no folder; nothing was written")

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -22,6 +22,7 @@ from securefl.config.task_registry import TASKS, declaration
 from securefl.config.unread import unread
 from securefl.errors import ConfigError
 from securefl.untrusted import documents
+from securefl.untrusted.text import fault
 
 
 def packaged(package: str, name: str) -> dict[str, Any]:
@@ -139,11 +140,26 @@ def validate(tree: Mapping[str, Any], where: str) -> RunConfig:
     return _validated(tree, where)
 
 
+_LARGEST: Final = 2**53 - 1
+"""What is agreed on is signed as JSON, and all readers of JSON agree on integers up to it."""
+
+
 def _validated(tree: Mapping[str, Any], where: str) -> RunConfig:
+    if (key := _too_large(tree)) is not None:
+        raise ConfigError(f"{where}: {key}: input should be at most {_LARGEST:,} in size")
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_explain(error.errors()[0], tree)}") from None
+
+
+def _too_large(value: object, key: str = "") -> str | None:
+    """Return the key of the first integer that cannot be signed; None if there is none."""
+    if isinstance(value, Mapping | list | tuple):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        found = (_too_large(inner, f"{key}.{name}" if key else str(name)) for name, inner in items)
+        return next((one for one in found if one is not None), None)
+    return key if isinstance(value, int) and abs(value) > _LARGEST else None
 
 
 def dump_toml(config: RunConfig) -> str:
@@ -270,9 +286,7 @@ def _explain(error: ErrorDetails, tree: Mapping[str, Any]) -> str:
         tag = ".".join([*path, error["ctx"]["discriminator"].strip("'")])
         names = tuple(part.strip("'") for part in error["ctx"]["expected_tags"].split(", "))
         return f"{tag}: unknown value '{error['ctx']['tag']}'{nearest(error['ctx']['tag'], names)}"
-    message = error["msg"].removeprefix("Value error, ")
-    said = f"{message[:1].lower()}{message[1:]}"
-    return f"{'.'.join(_shown(path, tree))}: {said}" if path else said
+    return f"{'.'.join(_shown(path, tree))}: {fault(error)}" if path else fault(error)
 
 
 def _siblings(path: list[str], task: str) -> list[str]:

@@ -79,7 +79,9 @@ def propose(
     Raises:
         InputError: A file cannot be read, or no column of it seems to be one that is needed.
     """
+    _check_apart(files)
     guesses = [_looked_at(file, columns) for file in files]
+    _check_named(columns, guesses)
     names = _member_names(files)
     said = [
         f"{who}: {', '.join(f'{role} = {column}' for role, column in one.roles.items())}"
@@ -123,18 +125,42 @@ def _looked_at(path: Path, columns: Mapping[str, str]) -> Guess:
         raise InputError(
             f"{path}: no column seems to be {' or '.join(one.missing)}; say it with"
             f" --column {one.missing[0]}=NAME (columns: {', '.join(one.columns)})"
+            f"{_TITLES if len(one.columns) == 1 else ''}"
         )
     return one
 
 
+_TITLES: Final = "; if titles stand above the line with the names of the columns, delete them"
 _NOTHING_SAID: Final = FilesSettings.model_fields["format"].default
 
 
+def _check_apart(files: Sequence[Path]) -> None:
+    """Refuse one file for two retailers: each would learn from its own lines, twice."""
+    places = [file.resolve() for file in files]
+    for at, place in enumerate(places):
+        if place in places[:at]:
+            raise InputError(f"{files[at]} is given twice; each retailer has files of its own")
+
+
+def _check_named(columns: Mapping[str, str], guesses: Sequence[Guess]) -> None:
+    """Refuse a column that a person names and no file has."""
+    for role, column in columns.items():
+        if not any(one.roles.get(role) == column for one in guesses):
+            known = ", ".join(dict.fromkeys(header for one in guesses for header in one.columns))
+            raise InputError(f"--column {role}={column}: no file has it (columns: {known})")
+
+
 def _member_names(files: Sequence[Path]) -> list[str]:
-    """Return a name for each member: its file's, in the letters that names may have."""
+    """Return a name for each member, in the letters that names may have.
+
+    It is the file's, or the folder's where all files are called the same.
+    """
+    called = [file.resolve().name.split(".")[0] for file in files]
+    if len(files) > 1 and len(set(called)) == 1:
+        called = [file.resolve().parent.name for file in files]
     names: list[str] = []
-    for file in files:
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.split(".")[0]).strip("-._")[:50]
+    for text in called:
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:50]
         plain = plain or f"member-{len(names) + 1}"
         names.append(plain if plain not in names else f"{plain}-{len(names) + 1}")
     return names
@@ -164,6 +190,8 @@ def _write_catalogue(target: Path, files: Sequence[Path], guesses: Sequence[Gues
         for label, *texts in _products(path, one, levels):
             row = rows.setdefault(label, [""] * len(levels))
             rows[label] = [old or new for old, new in zip(row, texts, strict=True)]
+    if not rows:
+        raise InputError(f"{', '.join(map(str, files))}: no line has a product")
     try:
         with target.open("x", encoding="utf-8", newline="") as file:
             out = csv.writer(file, lineterminator="\n")
@@ -196,7 +224,7 @@ def _distinct(scan: Scan, one: Guess, levels: Sequence[str]) -> Iterator[list[st
     forget_rejects(scan)
     for row in rows:
         plain = normalised(row[0] or "")
-        if plain:
+        if plain and plain != product:  # a header in the middle is no product
             yield [plain, *((cell or "").strip() for cell in row[1:])]
 
 
@@ -225,11 +253,20 @@ def _rules(examined: Examined) -> tuple[dict[str, str], list[str]]:
             rules[found.rule] = proposed
             reasons.setdefault(found.rule, []).append(found)
     said = [
-        f'rules.{rule} = "{rules[rule]}": {sum(one.lines for one in found):,} lines, such as'
+        f'rules.{rule} = "{rules[rule]}": {_touched(found)}, such as'
         f" {found[0].line.split('; set ')[0]}"
         for rule, found in reasons.items()
     ]
     return rules, said
+
+
+def _touched(found: Sequence[Finding]) -> str:
+    """Return how many lines it is; one line may have several cells that are broken."""
+    most: dict[str | None, int] = {}
+    for one in found:
+        most[one.member] = max(most.get(one.member, 0), one.lines)
+    more = " or more" if len(found) > len(most) else ""
+    return f"{sum(most.values()):,} lines{more}"
 
 
 def common_days(data: RetailData) -> tuple[Any, Any] | None:

@@ -13,22 +13,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from securefl.errors import InputError
-from securefl.untrusted.files import taken
+from securefl.untrusted.files import check_new
 
 WRITTEN: Final = (".csv", ".parquet", ".jsonl")
 Write = Callable[[pd.DataFrame], None]
 
 
-def check_new(path: Path) -> None:
-    """Refuse a file that exists, or whose name does not say how it is written.
+def check_table(path: Path) -> None:
+    """Refuse a file that cannot be made anew, or whose name does not say how it is written.
 
     Raises:
         InputError: If it is such a one.
     """
     if path.suffix not in WRITTEN:
         raise InputError(f"{path}: neither {', '.join(WRITTEN[:-1])} nor {WRITTEN[-1]}")
-    if taken(path):
-        raise InputError(f"{path} exists; nothing was written")
+    check_new(path)
 
 
 @contextlib.contextmanager
@@ -41,7 +40,7 @@ def new_table(path: Path) -> Iterator[Write]:
     Raises:
         InputError: If it exists, or cannot be written.
     """
-    check_new(path)
+    check_table(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with beside.open("xb") as file:

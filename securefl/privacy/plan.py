@@ -64,7 +64,9 @@ class PrivacyPlan:
         """
         settings, mechanism = config.privacy, mechanism_for(config.privacy)
         if config.privacy.epsilon is None:
-            raise ConfigError("privacy.epsilon: a private run needs a budget (--epsilon 4)")
+            raise ConfigError(
+                "privacy.epsilon: a private run needs a budget (--dp local --epsilon 4)"
+            )
         declared = declaration(config.task)
         if declared.releases == "series":  # a round releases its noised series once
             bound = mechanism.unit.series_bound(settings)

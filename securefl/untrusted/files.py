@@ -113,7 +113,21 @@ def taken(path: Path) -> bool:
     return path.exists() or path.is_symlink()
 
 
-def replaceable(path: Path, mark: bytes) -> None:
+def check_new(path: Path) -> None:
+    """Refuse a place where a new file cannot be made, before the work that fills it.
+
+    Raises:
+        InputError: If something is there, or its folder is missing or cannot be written to.
+    """
+    if taken(path):
+        raise InputError(f"{path} exists; nothing was written")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: {path.parent} is no folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}: no permission to write in {path.parent}")
+
+
+def replaceable(path: Path, mark: bytes, other: str = "something else") -> None:
     """Refuse to replace a file that does not begin as what would be written in its place.
 
     A wrong `--out` must not destroy a ledger, a model or anything else of its user's.
@@ -121,6 +135,7 @@ def replaceable(path: Path, mark: bytes) -> None:
     Args:
         path: Where a file is to be written.
         mark: Bytes in the first 4 kB of every file of its kind.
+        other: What a file without the mark is.
 
     Raises:
         InputError: If something else is there.
@@ -135,7 +150,7 @@ def replaceable(path: Path, mark: bytes) -> None:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     if not ours:
-        raise InputError(f"{path} exists and is something else; nothing was written")
+        raise InputError(f"{path} exists and is {other}; nothing was written")
 
 
 def _check_inside(path: Path, folder: Path, error: type[InputError]) -> None:

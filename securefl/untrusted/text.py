@@ -8,7 +8,8 @@ override could show it in another order than it has.
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 LONGEST: Final = 2_000
 """Characters of a line that are shown; a sentence about a run has some hundred."""
@@ -56,6 +57,32 @@ def one_line(text: str) -> str:
     program either.
     """
     return shown(" ".join(text.split()))
+
+
+_FORMS: Final = {
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": (
+        "write at most 64 letters of English, digits, dots, hyphens and underscores; the first a"
+        " letter or a digit"
+    ),
+    r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$": (
+        "write at most 64 letters of English, digits, blanks, dots, hyphens and underscores; the"
+        " first a letter or a digit"
+    ),
+    r"^tls://[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$": "write tls://HOST:PORT",
+    r"^[0-9a-f]{64}$": "write 64 hexadecimal digits",
+}
+"""What persons write in a form that has to fit a pattern, by the pattern."""
+
+
+def fault(found: Mapping[str, Any]) -> str:
+    """Return in words what pydantic found wrong with one value.
+
+    Args:
+        found: An element of `ValidationError.errors()`.
+    """
+    form = _FORMS.get(found.get("ctx", {}).get("pattern", ""))
+    said = form or str(found["msg"]).removeprefix("Value error, ")
+    return f"{said[:1].lower()}{said[1:]}"
 
 
 def shown_document(text: str) -> str:

@@ -5,7 +5,9 @@ import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from securefl_cli.main import main
+import click
+
+from securefl_cli.main import main, securefl
 from securefl_cli.rendering.reading import READING_LOGS
 
 
@@ -45,6 +47,17 @@ def own_logs():
             log.handlers.clear()
             log.setLevel(logging.NOTSET)
             log.propagate = True
+
+
+def commands(group=securefl, path=()):
+    """Every command with its words; groups are left out."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
 
 
 def command_line(capsys):

@@ -46,10 +46,10 @@ def align() -> None:
 @click.command(
     epilog="""\b
     Examples:
-      securefl data align start shared/ --key coordinator.key --member north.card \\
-        --member south.card --member west.card --size 50000
-      securefl data align start shared/ --key coordinator.key --member a.card --member b.card \\
-        --size 9000 --products gtin --attribute category
+      securefl data align start shared/ --key hub.key --member north.card
+          --member south.card --member west.card --size 50000
+      securefl data align start shared/ --key hub.key --member a.card
+          --member b.card --size 9000 --products gtin --attribute category
     """
 )
 @_exchange
@@ -174,7 +174,7 @@ def join(
 @click.command(
     epilog="""\b
     Examples:
-      securefl data align combine shared/ --key coordinator.key
+      securefl data align combine shared/ --key hub.key
     """
 )
 @_exchange

@@ -10,6 +10,7 @@ import click
 from securefl_cli.group import LazyGroup
 from securefl_cli.options.run import (
     Name,
+    Real,
     book_option,
     config_argument,
     data_option,
@@ -61,9 +62,9 @@ _OPTIONS = (
     config_argument,
     data_option,
     click.option(
-        "--epsilon", type=float, required=True, metavar="E", help="Budget of each customer."
+        "--epsilon", type=Real(), required=True, metavar="E", help="Budget of each customer."
     ),
-    click.option("--delta", type=float, metavar="D", help="Its delta; 1e-5 if not given."),
+    click.option("--delta", type=Real(), metavar="D", help="Its delta; 1e-5 if not given."),
     click.option(
         "--records",
         type=click.IntRange(min=1),
@@ -96,7 +97,7 @@ _OPTIONS = (
 _range_option = click.option(
     "--range",
     "limits",
-    type=(float, float),
+    type=(Real(), Real()),
     metavar="LOW HIGH",
     help="Numbers beyond are clipped to the nearer end.",
 )

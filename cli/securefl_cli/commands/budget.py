@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from securefl_cli.group import LazyGroup
-from securefl_cli.options.run import book_option, format_option, policy_option, resolve, run_options
+from securefl_cli.options.run import (
+    Real,
+    format_option,
+    kept_book_option,
+    policy_option,
+    resolve,
+    run_options,
+)
 from securefl_cli.rendering.screen import print_json
 
 _COMMANDS = {
@@ -86,12 +93,12 @@ member_option = click.option("--member", metavar="NAME", help="Only this retaile
       securefl budget show --format json > spent.json
     """,
 )
-@book_option
+@kept_book_option
 @policy_option
 @member_option
 @click.option(
     "--delta",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    type=Real(min=0, max=1, min_open=True, max_open=True),
     metavar="D",
     help="Delta for customers of several retailers; the smallest of all runs if not given.",
 )
@@ -135,7 +142,7 @@ def show(
       securefl budget history --format json > history.json
     """,
 )
-@book_option
+@kept_book_option
 @member_option
 @format_option
 def history(

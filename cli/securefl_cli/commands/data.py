@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from securefl.errors import InputError
+from securefl.untrusted.files import check_new
 from securefl_cli.group import LazyGroup
 from securefl_cli.options.run import (
     config_argument,
@@ -126,14 +126,16 @@ def check(
     Ends with 0 if a run would read the data, and with 2 if it would refuse them.
     """
     settings = resolve(config, {"task": task, "data": data})
+    from securefl.config.template import write_new
     from securefl.data.check import as_tree, page
     from securefl.data.check import check as check_data
 
+    if html is not None:
+        check_new(html)  # before minutes of reading
     show_reading()
     report = check_data(settings.data)
     if html is not None:
-        with html.open("x", encoding="utf-8") as file:
-            file.write(page(report))
+        write_new(html, page(report))
     if format == "json":
         print_json(as_tree(report), str)
     else:
@@ -182,8 +184,7 @@ def init(
     from securefl.data.proposal import propose
     from securefl.data.sources.files.source import silent
 
-    if out.exists():
-        raise InputError(f"{out} exists; it was not touched")
+    check_new(out)
     proposal = propose(files, out.parent, catalogue, _roles(columns), silent)
     screen = console()
     for line in proposal.said:
@@ -210,19 +211,32 @@ def init(
 )
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option(
-    "--member", "members", multiple=True, required=True, help="A retailer; once for each."
+    "--member",
+    "members",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="A retailer; once for each.",
 )
 @click.option(
     "--first",
     type=click.DateTime(("%Y-%m-%d",)),
     default="2025-01-06",
     show_default=True,
+    metavar="DATE",
     help="First day of the sales.",
 )
 @click.option(
-    "--days", type=click.IntRange(14, 3660), default=180, show_default=True, help="How many days."
+    "--days",
+    type=click.IntRange(14, 3660),
+    default=180,
+    show_default=True,
+    metavar="N",
+    help="How many days.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all random draws.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of all random draws."
+)
 def example(
     *, folder: Path, members: tuple[str, ...], first: datetime, days: int, seed: int
 ) -> None:
@@ -232,6 +246,10 @@ def example(
     from securefl.config.data import MemberName
     from securefl.data.sources.synthetic.example_files import SALES, write_example
 
+    if not 1900 <= first.year <= 2200:
+        raise click.UsageError("--first: a year from 1900 to 2200")
+    if len({name.lower() for name in members}) < len(members):
+        raise click.UsageError("--member: two have the same name")
     try:
         TypeAdapter(tuple[MemberName, ...]).validate_python(members)
     except ValidationError:

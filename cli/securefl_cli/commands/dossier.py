@@ -14,7 +14,7 @@ from securefl_cli.rendering.screen import console, copyable, print_json
     short_help="Write what lawyers need of a finished run.",
     epilog="""\b
     Examples:
-      securefl dossier runs/a                        writes the folder runs/a/dossier
+      securefl dossier runs/a                     writes the folder runs/a/dossier
       securefl dossier runs/a --out dossier --attack attack.json
       securefl dossier runs/a --format json > dossier.json
     """,

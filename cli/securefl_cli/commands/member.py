@@ -32,10 +32,11 @@ if TYPE_CHECKING:  # with them comes torch
     short_help="Take part in a run as a member on a machine of its own.",
     epilog="""\b
     Examples:
-      securefl member agreement.toml --key north.key --facts agreed.facts --data tables
-      securefl member agreement.toml --key north.key --facts agreed.facts --data tables
-          --policy policy.toml --state /var/lib/securefl
-      securefl member a.toml --key north.key --facts facts --data tables --schedule
+      securefl member agreement.toml --key north.key --facts agreed.facts
+          --data tables
+      securefl member agreement.toml --key north.key --facts agreed.facts
+          --data tables --policy policy.toml --state /var/lib/securefl
+      securefl member a.toml --key n.key --facts facts --data tables --schedule
     """,
 )
 @connection_options

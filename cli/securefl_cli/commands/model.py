@@ -30,7 +30,7 @@ def _opened(model: Path, data: Path | None) -> Model:
     epilog="""\b
     Examples:
       securefl export runs/a/members/north/model --format onnx --out exported
-      securefl export runs/a/members/north/model --format vectors --out vectors.npz
+      securefl export runs/a/members/north/model --format vectors --out v.npz
       securefl export runs/a/members/north/model --format mlflow --out flavour
     """
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from securefl.errors import InputError
-from securefl_cli.options.run import format_option, quiet_option
+from securefl_cli.options.run import Real, format_option, quiet_option
 from securefl_cli.rendering.reading import show_reading
 from securefl_cli.rendering.screen import Screen, copyable, print_json
 
@@ -31,8 +31,8 @@ _FILE = click.Path(path_type=Path)
     epilog="""\b
     Examples:
       securefl predict runs/a/members/north/model --out lists.parquet --k 20
-      securefl predict model --data north.toml --out lists.csv --department GROCERY
-      securefl predict model --data sales.csv --customers new.txt --out lists.jsonl
+      securefl predict model --data n.toml --out lists.csv --department GROCERY
+      securefl predict model --data sales.csv --customers new.txt --out new.csv
       securefl predict model --horizon 4 --interval 0.9 --out weeks.csv
       securefl predict model --as-of 2026-03-01 --out churn.csv
       securefl predict runs/a/released --data ours.toml --out lists.csv
@@ -81,7 +81,9 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--horizon", type=click.IntRange(min=1), metavar="H", help="Weeks or days to forecast."
 )
-@click.option("--interval", type=float, metavar="P", help="Probability that a band holds.  [0.8]")
+@click.option(
+    "--interval", type=Real(), metavar="P", help="Probability that a band holds; 0.8 if not given."
+)
 @click.option(
     "--as-of",
     metavar="DATE",
@@ -120,9 +122,9 @@ def predict(
     from securefl.tasks.served.model import open_model
 
     if out is not None:
-        from securefl.data.writers import check_new
+        from securefl.data.writers import check_table
 
-        check_new(out)  # before minutes of work
+        check_table(out)  # before minutes of work
     if not quiet:
         show_reading(progress=False)  # a bad line is left out, with its count and reason
     opened = open_model(model, data, member)
@@ -171,13 +173,10 @@ def _labels(path: Path) -> list[str]:
 
 
 def _check_agreement(model: Model, path: Path) -> None:
+    from securefl.audit.bundle.inputs import pinned_agreement
     from securefl.consortium.agreement.model import agreement_fingerprint
-    from securefl.consortium.agreement.signatures import from_json
-    from securefl.untrusted.documents import read_json
-    from securefl.untrusted.files import SMALL
 
-    signed = from_json(read_json(path, SMALL), str(path))
-    if agreement_fingerprint(signed.agreement) != model.manifest.agreement:
+    if agreement_fingerprint(pinned_agreement(path).agreement) != model.manifest.agreement:
         raise InputError(f"the model is of another agreement than {path}")
 
 

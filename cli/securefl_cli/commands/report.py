@@ -18,7 +18,7 @@ from securefl_cli.rendering.screen import console
       securefl report runs/a                            writes runs/a/report.html
       securefl report runs/a --out report.html
       securefl report runs/private --beside runs/plain  what the protection costs
-      securefl report runs/a/members/north              for north alone: pictures of its own data
+      securefl report runs/a/members/north              for north alone
     """,
 )
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from securefl_cli.options.passphrase import key_option, passphrase_option
+from securefl_cli.options.run import Real
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -17,7 +18,7 @@ def seconds_option(name: str, default: float, text: str) -> Callable[[CommandT],
     """Return an option of a positive number of seconds."""
     return click.option(
         name,
-        type=click.FloatRange(min=0, min_open=True),
+        type=Real(min=0, min_open=True),
         default=default,
         show_default=True,
         metavar="SECONDS",

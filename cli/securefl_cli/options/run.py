@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,28 @@ class Name(click.Choice[str]):
         return f"unknown name '{value}'{nearest(str(value), tuple(self.choices))}"
 
 
+class Real(click.FloatRange):
+    """A finite number: of "nan", click's own range finds that it is in every range."""
+
+    name = "number"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as in click
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the number, in the range.
+
+        Raises:
+            click.BadParameter: If it is none, or not in the range.
+        """
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"'{value}' is not a finite number.", param, ctx)
+        return number
+
+
 config_argument = click.argument(
     "config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]"
 )
@@ -51,18 +74,26 @@ format_option = click.option(
 )
 time_limit_option = click.option(
     "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Real(min=0, min_open=True),
     default=600.0,
     show_default=True,
     metavar="SECONDS",
     help="A log that takes longer is refused: it was made to.",
 )
-book_option = click.option(
-    "--book",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Folder of the retailers' privacy ledgers; $SECUREFL_HOME/books if not given.",
-)
+
+
+def _book(*, exists: bool) -> Callable[[CommandT], CommandT]:
+    return click.option(
+        "--book",
+        type=click.Path(path_type=Path, file_okay=False, exists=exists),
+        metavar="DIR",
+        help="Folder of the retailers' privacy ledgers; $SECUREFL_HOME/books if not given.",
+    )
+
+
+book_option = _book(exists=False)
+kept_book_option = _book(exists=True)
+"""Of a mistyped folder, nobody may read that nothing has been spent."""
 policy_option = click.option(
     "--policy",
     type=click.Path(path_type=Path),
@@ -78,9 +109,11 @@ _RUN_OPTIONS = (
     click.option("--mode", type=Name(MODES), help="How the retailers' updates are protected."),
     click.option("--dp", type=Name(protections()), help="How single customers are protected."),
     click.option(
-        "--epsilon", type=float, metavar="E", help="Budget of the whole run for each customer."
+        "--epsilon", type=Real(), metavar="E", help="Budget of the whole run for each customer."
     ),
-    click.option("--delta", type=float, metavar="D", help="Its delta, below 1 over the customers."),
+    click.option(
+        "--delta", type=Real(), metavar="D", help="Its delta, below 1 over the customers."
+    ),
     click.option("--unit", type=Name(UNITS), help="The privacy unit that the budget is for."),
     click.option("--rounds", type=click.IntRange(min=1), help="Rounds of training.", metavar="N"),
     click.option(

@@ -19,7 +19,7 @@ def print_accounts(
     """Print what each data set has spent, then what shared customers have."""
     screen = console()
     if not accounts:
-        screen.line(f"Nothing has been released; there is no privacy ledger in {books}.")
+        _print_none(books)
         return
     names = ("Retailer", "Data set", "Unit", "Runs", "Releases", "Spent", "Cap", "Left")
     rows = [
@@ -39,6 +39,10 @@ def print_accounts(
     if any(one.epsilon is None for one in accounts):
         screen.line("no bound: these updates left without noise, and no epsilon covers them.")
     _print_customers(customers)
+
+
+def _print_none(books: Path) -> None:
+    console().line(f"No run has kept a privacy ledger here: there is none in {books}.")
 
 
 def _print_customers(customers: Sequence[SharedCustomer]) -> None:
@@ -67,16 +71,15 @@ def print_history(
     """Print every run, the cost of shared noise for shared customers, and all refusals."""
     screen = console()
     if not runs and not refusals:
-        screen.line(f"No run is recorded; there is no privacy ledger in {books}.")
+        _print_none(books)
         return
-    names = ("Started", "Retailer", "Data set", "Task", "Mode", "Releases", "Spent", "State")
+    names = ("Started", "Retailer", "Data set", "Training", "Releases", "Spent", "State")
     rows = [
         (
-            run.started,
+            run.started.replace("T", " ").removesuffix("Z"),
             run.member,
             run.data_set,
-            run.task,
-            f"{run.mode}, {run.unit if protects(run.dp) else 'no DP'}",
+            f"{run.task}, {run.mode}, {run.unit if protects(run.dp) else 'no DP'}",
             str(run.releases),
             "no bound" if run.epsilon is None else f"{run.epsilon:.3f} at {run.delta:g}",
             run.state,

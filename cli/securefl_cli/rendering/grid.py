@@ -96,32 +96,39 @@ def _cells(row: Sequence[str | Cell]) -> list[tuple[Span, ...]]:
 
 def _widths(table: Table, rows: Sequence[Sequence[tuple[Span, ...]]], room: int) -> list[int]:
     """Return the width of every column; the widest ones give way where there is no room."""
+    texts = [
+        [text for row in rows for text, _ in row[place]] for place in range(len(table.columns))
+    ]
     found = [
         column.width
-        or max(
-            [
-                _heading_width(column.title) if table.headed else 1,
-                *(columns_of(text) for row in rows for text, _ in row[place]),
-            ]
-        )
-        for place, column in enumerate(table.columns)
+        or max([_heading_width(column.title) if table.headed else 1, *map(columns_of, cells)])
+        for column, cells in zip(table.columns, texts, strict=True)
     ]
-    for giving in (False, True):  # firm columns give way last
-        while sum(found) > room:
-            yielding = [
-                place
-                for place, column in enumerate(table.columns)
-                if column.firm <= giving and not column.width and found[place] > _LEAST
-            ]
-            if not yielding:
-                break
-            found[max(yielding, key=lambda place: found[place])] -= 1
+    words = [
+        max(_LEAST, _widest_word(column.title) if table.headed else 1, *map(_widest_word, cells))
+        for column, cells in zip(table.columns, texts, strict=True)
+    ]
+    # Firm columns give way last, and no word is broken while a line can be broken at a blank.
+    for least in (words, [_LEAST] * len(words)):
+        for giving in (False, True):
+            while sum(found) > room:
+                yielding = [
+                    place
+                    for place, column in enumerate(table.columns)
+                    if column.firm <= giving and not column.width and found[place] > least[place]
+                ]
+                if not yielding:
+                    break
+                found[max(yielding, key=lambda place: found[place])] -= 1
     return found
 
 
+def _widest_word(text: str) -> int:
+    return max(map(columns_of, text.split(" ")))
+
+
 def _heading_width(title: str) -> int:
-    words = [columns_of(word) for word in title.split(" ")]
-    return max(*words, min(columns_of(title), _HEADING))
+    return max(_widest_word(title), min(columns_of(title), _HEADING))
 
 
 def _row(

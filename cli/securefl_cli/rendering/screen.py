@@ -26,6 +26,18 @@ _STYLES = {"bold": "1", "dim": "2", "green": "32", "yellow": "33", "bold red": "
 """Select Graphic Rendition of ECMA-48."""
 
 
+def open_closed_streams() -> None:
+    """Open standard streams that a shell has closed (`>&-`), on the null device.
+
+    Python has None for one; and the next file that is opened would get its number, and with it
+    what a library writes there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
+
+
 class Screen:
     """Output of a command, at most `WIDEST` wide, without colours in a file.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from securefl.config.metric_labels import title
 from securefl.data.describe import Description
 from securefl.federation.runs.compare import Comparison
-from securefl.federation.runs.summary import Summary
+from securefl.federation.runs.summary import Summary, rounds_done
 from securefl.privacy.accounting.spent import shown_customer_epsilon
 from securefl_cli.rendering.grid import Column, Table
 from securefl_cli.rendering.screen import Screen, console, copyable, labelled
@@ -75,7 +75,7 @@ def print_comparison(comparison: Comparison) -> None:
     out = console()
     plain, secure = comparison.plain, comparison.secure
     out.line()
-    heading = f"{comparison.task}, {comparison.rounds} rounds, seed {comparison.seed}"
+    heading = f"{comparison.task}, {rounds_done(comparison.rounds)}, seed {comparison.seed}"
     out.line(f"{heading}: plain and secure side by side", "bold")
     out.line()
     rows = [
@@ -93,7 +93,7 @@ def print_comparison(comparison: Comparison) -> None:
     out.table(plain_table(("", "Plain", "Secure", "Difference"), rows))
     out.line()
     identical = "yes" if comparison.integer_sums_identical else "NO"
-    labelled(out, "Exact sums", f"{identical}, bit by bit in {comparison.rounds} rounds")
+    labelled(out, "Exact sums", f"{identical}, bit by bit in {rounds_done(comparison.rounds)}")
     difference = f"{comparison.max_abs_difference:.3g}, bound {comparison.bound:.3g}"
     labelled(out, "Largest gap", f"{difference}: {'within' if comparison.holds else 'BEYOND'}")
     lanes = f"{comparison.bits} bits a coordinate, {comparison.dimension:,} coordinates"

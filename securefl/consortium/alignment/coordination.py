@@ -11,7 +11,13 @@ from pydantic import ValidationError
 
 from securefl.consortium.alignment.exchange import Progress, take_steps
 from securefl.consortium.alignment.exchange import combine as combine_lists
-from securefl.consortium.alignment.plan import AlignmentPlan, member_of, read_plan, write_plan
+from securefl.consortium.alignment.plan import (
+    AlignmentPlan,
+    first_fault,
+    member_of,
+    read_plan,
+    write_plan,
+)
 from securefl.consortium.alignment.signed_files import Exchange
 from securefl.consortium.keys.key_files import read_secret, write_secret
 from securefl.consortium.keys.parties import Party
@@ -86,9 +92,13 @@ def begin(
     try:
         plan = AlignmentPlan.model_validate(tree)
     except ValidationError as error:
-        raise InputError(f"no such alignment: {error.errors()[0]['msg']}") from None
+        raise InputError(f"no such alignment: {first_fault(error)}") from None
     write_secret(state / _KEY, opening.private_bytes())
-    write_plan(folder, plan)
+    try:
+        write_plan(folder, plan)
+    except InputError:
+        (state / _KEY).unlink()  # a key without a plan would be in the way of the next try
+        raise
     return plan
 
 

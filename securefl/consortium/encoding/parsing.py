@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from securefl.errors import AgreementError
+from securefl.untrusted.text import fault
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -31,6 +32,4 @@ def parsed(model: type[ModelT], tree: Mapping[str, Any], where: str) -> ModelT:
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         raise AgreementError(f"{where}: unknown key '{path}'")
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    raise AgreementError(f"{where}: {path}: {message}" if path else f"{where}: {message}")
+    raise AgreementError(f"{where}: {path}: {fault(first)}" if path else f"{where}: {fault(first)}")

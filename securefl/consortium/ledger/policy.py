@@ -20,6 +20,7 @@ from securefl.config.schema import Mode, RunConfig, TaskName
 from securefl.consortium.ledger.events import Refusal, RefusalReason
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.errors import ConfigError
+from securefl.untrusted.text import fault
 from securefl_protocols.session.graph import default_threshold
 from securefl_protocols.wire.context import labelled_digest
 
@@ -178,5 +179,4 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = CapSettings if path[0] == "cap" else Policy
         return f"unknown key '{'.'.join(path)}'{nearest(path[-1], tuple(known.model_fields))}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(path) or 'policy'}: {message[:1].lower()}{message[1:]}"
+    return f"{'.'.join(path) or 'policy'}: {fault(first)}"

@@ -14,6 +14,7 @@ from securefl.config.base import Settings
 from securefl.consortium.encoding.jcs import canonical_bytes
 from securefl.errors import ConfigError
 from securefl.federation.analytics.columns import NUMBERS, TEXTS
+from securefl.untrusted.text import fault
 
 Kind = Literal["sum", "mean", "histogram", "quantiles", "top"]
 
@@ -146,5 +147,4 @@ def read_query(data: bytes) -> Query:
 def _line(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[:1].lower()}{message[1:]}" if place else message
+    return f"{place}: {fault(first)}" if place else fault(first)

@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from securefl.config.load import nearest
 from securefl.config.schema import RunConfig
 from securefl.data.digests import DataDigests
 from securefl.data.sources.public_catalogue import common_data
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
-from securefl.errors import InputError
+from securefl.errors import ConfigError, InputError
 from securefl.federation.aggregation.session_parameters import check_provable
 from securefl.federation.runs.bound_data import check_warm_start
 from securefl.ml.device import choose_device
@@ -94,6 +95,7 @@ def prepare_data(config: RunConfig, data: RetailData, *, go_on: str = _GO_ON) ->
     facts = task.agree(common_data(config.data, lambda: data))
     members = tuple(able_or_not(task, tables, facts) for tables in data.members)
     _check_enough(config, members, go_on)
+    _check_dropouts(config, tuple(member.name for member in members))
     digests = DataDigests.of(data)
     vocabulary = vocabulary_of(config, facts, data.products)
     if not config.goes_on:
@@ -120,6 +122,19 @@ def _check_enough(config: RunConfig, members: Sequence[MemberData], go_on: str) 
         raise InputError(few)
     end = f"; {go_on.format(task=config.task)}" if go_on else ""
     raise InputError(f"{'; '.join(thin)} ({few}{end})")
+
+
+def _check_dropouts(config: RunConfig, names: tuple[str, ...]) -> None:
+    """Refuse a simulated dropout of a member that the data do not have.
+
+    Raises:
+        ConfigError: If there is one: a run would look as if a dropout had done no harm.
+    """
+    for one in config.simulation.dropouts:
+        if one.member not in names:
+            raise ConfigError(
+                f"simulation.dropouts: no member '{one.member}'{nearest(one.member, names)}"
+            )
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:

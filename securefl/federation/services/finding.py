@@ -30,7 +30,10 @@ def looked(name: str, look: Callable[[], str], mend: str) -> Finding:
     """Return what a look found: it returns a line, or raises an error whose text is one."""
     try:
         return Finding(name, True, look())
-    except (SecureflError, OSError, ValueError) as error:
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return Finding(name, False, f"{place}{error.strerror or type(error).__name__}", mend)
+    except (SecureflError, ValueError) as error:
         return Finding(name, False, " ".join(str(error).split()) or type(error).__name__, mend)
 
 

@@ -17,6 +17,7 @@ from securefl.errors import RunDirectoryError
 LOG_MEBIBYTES: Final = 10
 LOG_FILES: Final = 5
 _OWN: Final = "securefl.log"
+_LINE_BEGINS: Final = b'{"time": "'
 
 
 class JsonLines(logging.Formatter):
@@ -118,14 +119,25 @@ def log_to_file(path: Path, most_bytes: int, files: int, level: int = logging.IN
     """Write them to a file that is rotated; see `RotatedFile`.
 
     Raises:
-        RunDirectoryError: If the file cannot be written.
+        RunDirectoryError: If the file cannot be written, or is no log.
     """
     try:
+        _check_log(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = RotatedFile(path, most_bytes, files)
     except OSError as error:
         raise RunDirectoryError(f"the log {path} cannot be written: {error.strerror}") from None
     _log_by(handler, level)
+
+
+def _check_log(path: Path) -> None:
+    """Refuse to write log lines at the end of a user's other file, and to rotate it away."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        beginning = file.read(len(_LINE_BEGINS))
+    if beginning not in {b"", _LINE_BEGINS}:
+        raise RunDirectoryError(f"{path} exists and is no log; name another file")
 
 
 def _log_by(handler: logging.Handler, level: int) -> None:

@@ -51,7 +51,8 @@ def export_model(model: Model, form: Format, folder: Path) -> float:
     refuse_existing(folder)  # before a minute of work
     graph = model.opened.served.graph()
     if graph is None:
-        raise InputError(f"a model of task '{model.config.task}' is no network to be exported")
+        name = model.config.model.name
+        raise InputError(f"what this {name} model serves is no single network; try --format mlflow")
     network = graph.network.requires_grad_(False).eval()
     content, compute = (_onnx if form == "onnx" else _torch)(network, graph)
     off = max(_difference(network, compute, graph.example(seed)) for seed in range(_CHECKS))

@@ -127,8 +127,8 @@ class Vocabulary:
         names = np.array(self.departments or (), dtype=object)
         for name in (*allowed, *excluded):
             if name not in set(names.tolist()):
-                known = ", ".join(sorted(set(names.tolist())))[:200]
-                raise InputError(f"no product is of department '{name}'; there are {known}")
+                known = ", ".join(sorted(set(names.tolist())))[:200] or "none"
+                raise InputError(f"no product is of department '{name}'; known: {known}")
         chosen = np.isin(names, list(allowed)) if allowed else np.ones(len(names), dtype=bool)
         found: Ints = self.products[chosen & ~np.isin(names, list(excluded))]
         return found

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from securefl._version import __version__
+from securefl_cli import main, verifier
 
 
 def test_module_is_the_program():
@@ -37,3 +38,14 @@ def test_shell_completes_a_command(cli, monkeypatch):
     outcome = cli()
     assert outcome.code == 0
     assert "demo" in outcome.out.splitlines()
+
+
+@pytest.mark.parametrize("program", [main, verifier])
+def test_closed_streams_are_no_bug(monkeypatch, program):
+    """`securefl … >&-`, as a service without any output is started."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    code = program.main(["audit", "explain", "no.json"][program is verifier :])
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
+    assert code == 2

@@ -5,15 +5,15 @@ import shutil
 import subprocess
 import sys
 
-import click
 import pytest
 
 from securefl.consortium.agreement.storage import write_card
 from securefl.consortium.keys.key_files import write_clear_key
 from securefl.consortium.keys.parties import key_bundle_of
-from securefl.data.writers import check_new
+from securefl.data.writers import check_table
 from securefl.errors import InputError
-from securefl_cli.main import main, securefl
+from securefl_cli.main import main
+from support.command_line import commands
 from support.named_keys import key_of
 from support.paths import ROOT
 
@@ -47,8 +47,8 @@ ELSEWHERE = {
     "coordinator": "run",
     # Its steps are other commands, each of which refuses what exists.
     "demo": "run",
-    # Needs a member's model; `check_new` is asked below, and the command in test_predict.py.
-    "predict": "check_new",
+    # Needs a member's model; `check_table` is asked below, and the command in test_predict.py.
+    "predict": "check_table",
     # Not played here: `init` refuses a place that exists, and `export` in tests of its own.
     "data init": "commands/data.py",
     "data align join": "tests/unit/consortium/alignment/test_alignment.py",
@@ -97,16 +97,6 @@ def place(office, here, monkeypatch):
     monkeypatch.setenv("SECUREFL_PASSPHRASE", PASSPHRASE)
     shutil.copytree(office, here, dirs_exist_ok=True)
     return here
-
-
-def commands(group=securefl, path=()):
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), command
 
 
 def test_every_command_with_an_output_is_in_the_table():
@@ -173,9 +163,9 @@ def test_predictions_overwrite_nothing(tmp_path):
     for kind in laid(file):
         before = tree(tmp_path)
         with pytest.raises(InputError, match="nothing was written"):
-            check_new(file)
+            check_table(file)
         assert tree(tmp_path) == before, kind
-    check_new(file)
+    check_table(file)
 
 
 @pytest.mark.parametrize("kind", ["audit export", "report"])
@@ -184,6 +174,16 @@ def test_a_runs_own_files_are_no_output(kind, place, cli):
     before = tree(place)
     for file in ("ledger.sqlite", "model.safetensors", "config.toml", "result.json"):
         assert cli(*kind.split(), "run", "--out", f"run/{file}").refused(file, "nothing was")
+    assert tree(place) == before
+
+
+def test_the_bundle_of_another_run_stays(place, cli):
+    """It may be the only one; that of the same run is made anew."""
+    path = place / "bundle.json"
+    run = json.loads(path.read_text())["run"]
+    path.write_text(path.read_text().replace(run, "0" * 64))
+    before = tree(place)
+    assert cli("audit", "export", "run", "--out", "bundle.json").refused("bundle of another run")
     assert tree(place) == before
 
 

@@ -160,7 +160,7 @@ def test_nothing_is_overwritten(here, cli):
     """Neither a configuration nor a catalogue."""
     (here / "a.csv").write_text("customer,product,time,quantity,value\n7,a,2024-03-30,1,2\n")
     (here / "securefl.toml").write_text("mine")
-    assert "it was not touched" in cli("data", "init", "a.csv").err
+    assert "nothing was written" in cli("data", "init", "a.csv").err
     (here / "catalogue.csv").write_text("mine")
     outcome = cli("data", "init", "a.csv", "--out", "b.toml")
     assert "use it with --catalogue" in outcome.err
@@ -172,3 +172,21 @@ def test_nothing_is_overwritten(here, cli):
         "say it with --column customer=NAME" in cli("data", "init", "a.csv", "--out", "b.toml").err
     )
     assert (here / "catalogue.csv").read_text() == "mine"
+
+
+def test_what_spreadsheets_leave_in_an_export(here, cli):
+    """Excel's line with the separator, a header in the middle, titles, and no line at all."""
+    header = "customer;product;time;quantity;value\r\n"
+    lines = [f"{n % 9};a{n % 5};2024-03-{n % 28 + 1:02};1;2,50\r\n" for n in range(400)]
+    text = "".join(["sep=;\r\n", header, *lines[:9], header, *lines[9:]])
+    (here / "a.csv").write_text(text, newline="")
+    outcome = cli("data", "init", "a.csv", "--out", "a.toml")
+    assert 'rules.broken = "drop": 1 lines or more' in outcome.out
+    products = (here / "catalogue.csv").read_text().splitlines()
+    assert products == ["product", "a0", "a1", "a2", "a3", "a4"]
+    (here / "b.csv").write_text("Sales of March\r\n\r\n" + header, newline="")
+    assert cli("data", "init", "b.csv", "--out", "b.toml").refused("if titles stand above")
+    (here / "c.csv").write_text(header, newline="")
+    (here / "catalogue.csv").unlink()
+    assert cli("data", "init", "c.csv", "--out", "b.toml").refused("no line has a product")
+    assert sorted(path.name for path in here.iterdir()) == ["a.csv", "a.toml", "b.csv", "c.csv"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from securefl_cli.commands.agreement.main import agreement_argument
+from securefl_cli.commands.agreement.main import DAYS, agreement_argument
 from securefl_cli.options.passphrase import passphrase, passphrase_option
 
 
@@ -28,9 +28,10 @@ from securefl_cli.options.passphrase import passphrase, passphrase_option
 )
 @click.option(
     "--days",
-    type=click.IntRange(min=1),
+    type=DAYS,
     default=365,
     show_default=True,
+    metavar="N",
     help="How long the broker's certificate lasts.",
 )
 @passphrase_option

@@ -14,6 +14,8 @@ from securefl_cli.options.run import format_option, from_option
 from securefl_cli.rendering.screen import console, print_json
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+DAYS = click.IntRange(1, 36_500)
+"""A century: no date beyond the year 9999 comes out of it."""
 _HERE = "securefl_cli.commands.agreement.main"
 _KEYS = "securefl_cli.commands.agreement.keys"
 _BROKER = "securefl_cli.commands.agreement.broker"
@@ -92,7 +94,7 @@ def agreement() -> None:
     """
 )
 @agreement_argument
-@click.option("--name", default="consortium", show_default=True, help="Its name.")
+@click.option("--name", default="consortium", show_default=True, metavar="NAME", help="Its name.")
 @click.option(
     "--config",
     required=True,
@@ -102,7 +104,7 @@ def agreement() -> None:
 )
 @cards_option("--card", "Card of a member; once for each.")
 @click.option(
-    "--days", type=click.IntRange(min=1), default=365, show_default=True, help="How long it lasts."
+    "--days", type=DAYS, default=365, show_default=True, metavar="N", help="How long it lasts."
 )
 @click.option(
     "--least",
@@ -215,7 +217,7 @@ def show(
 @from_option
 @meeting_options
 @click.option("--quorum", type=click.IntRange(min=1), metavar="N", help="How many have to sign.")
-@click.option("--days", type=click.IntRange(min=1), metavar="N", help="How long it lasts from now.")
+@click.option("--days", type=DAYS, metavar="N", help="How long it lasts from now.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from securefl_cli.options.run import (
+    Real,
     config_argument,
     data_option,
     format_option,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # torch and Opacus are imported by the command that trains
     from securefl.audit.attacks.report import AttackReport, Finding
 
 _EPSILON = 4.0
+_READ_BY_POISON = frozenset({"poison", "task", "seed", "format", "quiet"})
 
 
 @click.command(
@@ -42,9 +44,9 @@ _EPSILON = 4.0
 @task_option
 @data_option
 @click.option(
-    "--epsilon", type=float, metavar="E", help="The claim; 4 if neither it nor a CONFIG is given."
+    "--epsilon", type=Real(), metavar="E", help="The claim; 4 if neither it nor a CONFIG is given."
 )
-@click.option("--delta", type=float, metavar="D", help="Its delta.")
+@click.option("--delta", type=Real(), metavar="D", help="Its delta.")
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds of training.")
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", help="Seed of data, draws and model."
@@ -87,6 +89,7 @@ def attack(
     which a vote of the others, or the sum alone, would have noticed it. It has no claim to refute.
     """
     if poison:
+        _refuse_unread(ctx)
         _poison(options["task"], options["seed"], format, quiet=quiet)
         return
     claim = _EPSILON if epsilon is None and config is None else epsilon
@@ -100,6 +103,18 @@ def attack(
     else:
         _print(report)
     ctx.exit(0 if report.passed else 1)
+
+
+def _refuse_unread(ctx: click.Context) -> None:
+    """Refuse what only the attacks on a claim read."""
+    stated = [
+        param.opts[0] if isinstance(param, click.Option) else "a configuration"
+        for param in ctx.command.params
+        if param.name not in _READ_BY_POISON
+        and ctx.get_parameter_source(str(param.name)) is not click.core.ParameterSource.DEFAULT
+    ]
+    if stated:
+        raise click.UsageError(f"--poison makes its own federations and takes no {stated[0]}")
 
 
 def _poison(task: str | None, seed: int | None, format: str, *, quiet: bool) -> None:  # noqa: A002

@@ -111,7 +111,8 @@ def witnessed(
     short_help="Sign a run's model for other tools.",
     epilog="""\b
     Examples:
-      securefl audit sign bundle.json --model model.safetensors --key north.key --out signed
+      securefl audit sign bundle.json --model model.safetensors --key north.key
+          --out signed
     """,
 )
 @bundle_argument

@@ -105,8 +105,10 @@ def csv_dialect(
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     skip = given.skip
     separator = given.separator
-    if separator is None and lines[skip : skip + 1] and lines[skip].lower().startswith("sep="):
-        separator, skip = lines[skip][4:5], skip + 1  # a line that Excel writes and reads
+    if lines[skip : skip + 1] and lines[skip].lower().startswith("sep="):
+        told = lines[skip][4:5]  # a line that Excel writes and reads
+        if separator in (None, told):
+            separator, skip = told, skip + 1
     while skip < len(lines) and not lines[skip].strip():
         skip += 1
     if skip == len(lines):

@@ -386,3 +386,14 @@ def test_a_catalogue_without_the_agreed_column_is_refused(shops):
     (folder / "south-products.csv").write_text("ean,brand\nx,y\nx,z\n")
     with pytest.raises(DataError, match="x occurs twice"):
         joined(folder, "south")
+
+
+def test_a_plan_that_cannot_be_written_leaves_no_key(tmp_path):
+    """It would be in the way of the next try: a key is never overwritten."""
+    (tmp_path / "shared").write_text("mine")
+    with pytest.raises(InputError):
+        start(tmp_path, NAMES)
+    assert not list((tmp_path / "coordinator").iterdir())
+    (tmp_path / "shared").unlink()
+    start(tmp_path, NAMES)
+    assert (tmp_path / "shared" / "align.json").exists()

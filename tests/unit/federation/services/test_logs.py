@@ -9,6 +9,7 @@ import pytest
 
 from securefl.errors import RunDirectoryError
 from securefl.federation.services.logging import JsonLines, LossyStream, RotatedFile, log_to_file
+from support.command_line import own_logs
 from support.hostile_text import HOSTILE
 
 
@@ -112,3 +113,20 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(RunDirectoryError, match="cannot be written"):
         log_to_file(tmp_path / "taken", 1000, 2)
+
+
+def test_no_other_file_becomes_a_log(tmp_path):
+    """Lines at the end of a configuration would make it unreadable, and rotation delete it."""
+    file = tmp_path / "my.toml"
+    file.write_text("rounds = 3\n")
+    with pytest.raises(RunDirectoryError, match="is no log"):
+        log_to_file(file, 1000, 2)
+    assert file.read_text() == "rounds = 3\n"
+
+
+def test_a_log_is_gone_on_with(tmp_path):
+    for _ in range(2):
+        with own_logs():
+            log_to_file(tmp_path / "log", 1000, 2)
+            logging.getLogger().handlers[0].close()
+    assert len((tmp_path / "log").read_text().splitlines()) == 2

@@ -73,7 +73,7 @@ def test_an_exported_list_is_the_models_own(shop, tmp_path):
 
 
 def test_a_model_that_is_no_network_is_refused(held, tmp_path):
-    with pytest.raises(InputError, match="task 'pricing' is no network"):
+    with pytest.raises(InputError, match="no single network; try --format mlflow"):
         export_model(held("pricing").opened, "onnx", tmp_path / "out")
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="out exists; nothing was written"):
