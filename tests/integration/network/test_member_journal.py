@@ -23,20 +23,23 @@ from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.subjects import Layout
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
+from support.closing import closed_later
 
 KEY, RUN = bytes(range(32)), bytes(32)
 FIRST, SECOND = "00" * 8 + ".1.1", "00" * 8 + ".1.2"
 
 
+def opened(folder, key=KEY):
+    return closed_later(MemberJournal(folder, key, RUN))
+
+
 @pytest.fixture
 def journal(tmp_path):
-    made = MemberJournal(tmp_path, KEY, RUN)
-    yield made
-    made.close()
+    return opened(tmp_path)
 
 
 def fence_in(folder):
-    ledger = PrivacyLedger(folder / "book.sqlite")
+    ledger = closed_later(PrivacyLedger(folder / "book.sqlite"))
     return JournalFence(lambda: ledger, RUN.hex())
 
 
@@ -47,7 +50,7 @@ def on_disk(folder):
 def test_questions_come_back_in_order_with_their_entropy(tmp_path, journal):
     big = os.urandom(100_000)
     written = [journal.add(FIRST, b"small"), journal.add(SECOND, big)]
-    assert list(MemberJournal(tmp_path, KEY, RUN).questions()) == written
+    assert list(opened(tmp_path).questions()) == written
 
 
 def test_entropy_and_trainings_are_not_readable_on_the_disk(tmp_path, journal):
@@ -92,7 +95,7 @@ def test_a_name_that_could_be_a_path_is_no_question(journal, name):
 def test_another_key_opens_nothing(tmp_path, journal):
     journal.add(FIRST, b"")
     with pytest.raises(RunDirectoryError, match="another key"):
-        list(MemberJournal(tmp_path, bytes(32), RUN).questions())
+        list(opened(tmp_path, bytes(32)).questions())
 
 
 class Broken:
@@ -148,7 +151,7 @@ def test_a_member_that_is_restarted_is_asked_again_with_the_models_that_were_nam
     model = m.pack_vector(np.ones(5000, dtype=np.float32))
     train = m.encode(m.Train(round=2, shared=model))
     run, entropy = Run(RUN, Layout("x"), {}, b""), QuestionEntropy()
-    keys = RunKeys(tmp_path, SigningKey(KEY), RUN, "a")
+    keys = closed_later(RunKeys(tmp_path, SigningKey(KEY), RUN, "a"))
     memory = JournalMemory(journal)
     end = MemberEnd("a", keys, run, DeadEnd(), journal, entropy, memory, fence_in(tmp_path))
     alive = MemberProcess(end, Listening())
@@ -166,7 +169,7 @@ def test_a_member_that_is_restarted_is_asked_again_with_the_models_that_were_nam
 def test_an_answer_never_carries_the_text_of_an_error(journal, tmp_path, reply):
     run = Run(RUN, Layout("x"), {}, b"")
     entropy, memory = QuestionEntropy(), JournalMemory(journal)
-    keys = RunKeys(tmp_path, SigningKey(KEY), RUN, "a")
+    keys = closed_later(RunKeys(tmp_path, SigningKey(KEY), RUN, "a"))
     fence = fence_in(tmp_path)
     end = MemberEnd("a", keys, run, None, journal, entropy, memory, fence)
     fence.adopt(journal.head)

@@ -11,6 +11,7 @@ from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknown
 from securefl.federation.transport.nats.part_errors import BadPartError, OtherRunError
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
+from support.closing import closed_later
 
 RUN = bytes(32)
 IDENTITIES = {name: SigningKey(bytes([number]) * 32) for number, name in enumerate("abc", 1)}
@@ -22,10 +23,14 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(nats_parts, "CHUNK_BYTES", 100)
 
 
+def opened(*values):
+    return closed_later(RunKeys(*values))
+
+
 @pytest.fixture
 def keys(tmp_path):
     """What `a`, `b` and `c` have in a run; `a` and `c` have met `b`."""
-    made = {name: RunKeys(tmp_path / name, key, RUN, name) for name, key in IDENTITIES.items()}
+    made = {name: opened(tmp_path / name, key, RUN, name) for name, key in IDENTITIES.items()}
     for name in "ac":
         made[name].meet("b", made["b"].own.public)
     return made
@@ -134,7 +139,7 @@ def test_a_message_for_another_party_is_refused(keys):
 
 
 def test_a_message_of_another_run_is_refused(tmp_path, keys):
-    other = RunKeys(tmp_path / "other", IDENTITIES["a"], b"\1" * 32, "a")
+    other = opened(tmp_path / "other", IDENTITIES["a"], b"\1" * 32, "a")
     other.meet("b", keys["b"].own.public)
     ((headers, content), *_) = NOTE.parts(other)
     with pytest.raises(OtherRunError, match="a is still in run 0101010101010101: stop it"):
@@ -169,13 +174,13 @@ def test_a_replayed_message_is_the_same_message(assembler, keys):
 
 
 def test_a_message_to_a_key_that_is_lost_is_refused(tmp_path, keys):
-    new = RunKeys(tmp_path / "new disk", IDENTITIES["b"], RUN, "b")
+    new = opened(tmp_path / "new disk", IDENTITIES["b"], RUN, "b")
     with pytest.raises(BadPartError, match="cannot be opened"):
         fed(listening(new), NOTE.parts(keys["a"]))
 
 
 def test_a_party_that_was_killed_has_the_same_key_and_knows_the_others(tmp_path, keys):
-    again = RunKeys(tmp_path / "a", IDENTITIES["a"], RUN, "a")
+    again = opened(tmp_path / "a", IDENTITIES["a"], RUN, "a")
     assert again.own.public == keys["a"].own.public
     assert again.of("b") == keys["b"].own.public
 
@@ -188,13 +193,13 @@ def test_the_key_of_a_run_is_readable_on_no_disk_and_erased_with_the_run(tmp_pat
     assert not any(private in path.read_bytes() for path in files)
     keys["a"].erase()
     assert not any(sealed in path.read_bytes() for path in (tmp_path / "a").iterdir())
-    assert RunKeys(tmp_path / "a", IDENTITIES["a"], RUN, "a").own.private_bytes() != private
+    assert opened(tmp_path / "a", IDENTITIES["a"], RUN, "a").own.private_bytes() != private
 
 
 def test_the_key_of_a_run_is_of_no_use_to_another_identity(tmp_path, keys):
     del keys
     with pytest.raises(RunDirectoryError, match="of another key"):
-        RunKeys(tmp_path / "a", IDENTITIES["c"], RUN, "a")
+        opened(tmp_path / "a", IDENTITIES["c"], RUN, "a")
 
 
 @pytest.mark.parametrize("number", ["", "x", "1", "3/2", "-1/2", "0/0", f"0/{1 << 40}"])
