@@ -47,6 +47,9 @@ _AT_ONCE = 1 << 16
 """Steps composed at once; the library raises the number of its points to that power."""
 _KEPT = 128
 """Number of cached composed losses; each takes up to 4 MB."""
+_STEPS_KEPT = 16
+"""Number of cached losses of one step, for all compositions of a process: an auditor's bundles have
+the same few steps."""
 
 
 class Composition:
@@ -63,7 +66,6 @@ class Composition:
         self._kinds = frozenset(most)
         self._spacing = _spacing(most, points)
         self._upper = upper
-        self._step = lru_cache(maxsize=_KEPT)(self._one)
         self._steps = lru_cache(maxsize=_KEPT)(self._several)
 
     def epsilon(self, steps: Mapping[Step, int], delta: float) -> float:
@@ -94,26 +96,33 @@ class Composition:
             return math.inf
         return float(whole.get_epsilon_for_delta(delta - aside if self._upper else delta + aside))
 
-    def _one(self, sigma: float, rate: float) -> PrivacyLossDistribution:
-        # The import takes a second, and most commands compute no epsilon.
-        from dp_accounting.pld.privacy_loss_distribution import (
-            from_gaussian_mechanism,
-        )
-
-        return from_gaussian_mechanism(
-            sigma,
-            pessimistic_estimate=self._upper,
-            value_discretization_interval=self._spacing,
-            sampling_prob=rate,
-            use_connect_dots=self._upper,
-        )
-
     def _several(self, kind: Step, count: int) -> PrivacyLossDistribution:
         sigma, rate = kind
         if rate == 1:
             # Without sampling, n steps equal one step with sigma / sqrt(n): exact, and faster.
-            return self._one(sigma / math.sqrt(count), 1.0)
-        return _repeated(self._step(sigma, rate), count, _TAIL)
+            return _of_a_step(sigma / math.sqrt(count), 1.0, self._spacing, upper=self._upper)
+        step = _kept_step(sigma, rate, self._spacing, upper=self._upper)
+        return _repeated(step, count, _TAIL)
+
+
+def _of_a_step(
+    sigma: float, rate: float, spacing: float, *, upper: bool
+) -> PrivacyLossDistribution:
+    # The import takes a second, and most commands compute no epsilon.
+    from dp_accounting.pld.privacy_loss_distribution import (
+        from_gaussian_mechanism,
+    )
+
+    return from_gaussian_mechanism(
+        sigma,
+        pessimistic_estimate=upper,
+        value_discretization_interval=spacing,
+        sampling_prob=rate,
+        use_connect_dots=upper,
+    )
+
+
+_kept_step = lru_cache(maxsize=_STEPS_KEPT)(_of_a_step)
 
 
 def _repeated(loss: PrivacyLossDistribution, count: int, tail: float) -> PrivacyLossDistribution:
