@@ -74,5 +74,10 @@ def _value(option: click.Option) -> str:
 
 def _examples(epilog: str) -> str:
     lines = inspect.cleandoc(epilog.replace("\b", "")).splitlines()
-    shown = [line.strip() for line in lines if line.strip().startswith("securefl")]
+    shown: list[str] = []
+    for line in map(str.strip, lines):
+        if shown and shown[-1].endswith("\\"):
+            shown.append(f"    {line}")
+        elif line.startswith("securefl"):
+            shown.append(line)
     return "```sh\n" + "\n".join(shown) + "\n```\n" if shown else prose(epilog) + "\n"

@@ -46,9 +46,9 @@ def align() -> None:
 @click.command(
     epilog="""\b
     Examples:
-      securefl data align start shared/ --key hub.key --member north.card
+      securefl data align start shared/ --key hub.key --member north.card \\
           --member south.card --member west.card --size 50000
-      securefl data align start shared/ --key hub.key --member a.card
+      securefl data align start shared/ --key hub.key --member a.card \\
           --member b.card --size 9000 --products gtin --attribute category
     """
 )

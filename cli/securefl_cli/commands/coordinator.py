@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # with them comes torch
     epilog="""\b
     Examples:
       securefl coordinator agreement.toml --key hub.key --facts agreed.facts
-      securefl coordinator agreement.toml --key hub.key --facts agreed.facts
+      securefl coordinator agreement.toml --key hub.key --facts agreed.facts \\
           --embedded nats
       securefl coordinator a.toml --key hub.key --facts facts --out r --schedule
     """,

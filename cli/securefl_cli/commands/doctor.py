@@ -23,7 +23,7 @@ from securefl_cli.rendering.screen import console, copyable, print_json
     short_help="Check what keeps you from taking part, and how to fix it.",
     epilog="""\b
     Examples:
-      securefl doctor agreement.toml --key north.key --facts agreed.facts
+      securefl doctor agreement.toml --key north.key --facts agreed.facts \\
           --data tables
     """,
 )

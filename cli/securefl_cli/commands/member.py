@@ -32,9 +32,9 @@ if TYPE_CHECKING:  # with them comes torch
     short_help="Take part in a run as a member on a machine of its own.",
     epilog="""\b
     Examples:
-      securefl member agreement.toml --key north.key --facts agreed.facts
+      securefl member agreement.toml --key north.key --facts agreed.facts \\
           --data tables
-      securefl member agreement.toml --key north.key --facts agreed.facts
+      securefl member agreement.toml --key north.key --facts agreed.facts \\
           --data tables --policy policy.toml --state /var/lib/securefl
       securefl member a.toml --key n.key --facts facts --data tables --schedule
     """,

@@ -24,8 +24,9 @@ def examples(command):
     found = []
     for line in lines:
         text = line[least:]
-        if text.startswith(" "):
-            found[-1] += f" {text.strip()}"
+        if text.startswith(" "):  # a line that a shell would take for a command, but for the sign
+            assert found[-1].endswith(" \\"), text
+            found[-1] = found[-1].removesuffix("\\") + text.strip()
         elif text.startswith("securefl "):
             found.append(text)
     return found

@@ -88,8 +88,8 @@ def agreement() -> None:
     epilog="""\b
     Examples:
       securefl agreement new agreement.toml --config run.toml --card north.card
-      securefl agreement new agreement.toml --name grocers --config run.toml
-          --card north.card --card south.card --card west.card
+      securefl agreement new agreement.toml --name grocers --config run.toml \\
+          --card north.card --card south.card --card west.card \\
           --coordinator hub.card --broker tls://hub.example.com:4222 --ca ca.pem
     """
 )

@@ -111,7 +111,7 @@ def witnessed(
     short_help="Sign a run's model for other tools.",
     epilog="""\b
     Examples:
-      securefl audit sign bundle.json --model model.safetensors --key north.key
+      securefl audit sign bundle.json --model model.safetensors --key north.key \\
           --out signed
     """,
 )
