@@ -24,8 +24,8 @@ def choose_device(wish: Literal["auto", "cpu", "cuda"]) -> torch.device:
 def seed_draws(seed: int) -> None:
     """Seed what is drawn without a generator of its own, on each device that members compute on.
 
-    `torch.manual_seed` has a call with its stack trace wait for every other kind of accelerator,
-    for as long as the process lives: 15 kB and milliseconds for each round of each member.
+    `torch.manual_seed` takes a stack trace for every other kind of accelerator: milliseconds for
+    each round of each member.
 
     Args:
         seed: From 0 to 2**64 - 1.
