@@ -177,6 +177,24 @@ def test_a_runs_own_files_are_no_output(kind, place, cli):
     assert tree(place) == before
 
 
+def test_reading_commands_write_nothing_into_a_run(place, cli):
+    """A run may lie in an archive, or still be going on: no file in it comes, goes or is touched."""
+    run = place / "run"
+
+    def touched():
+        return {path: path.stat().st_mtime_ns for path in (run, *run.rglob("*"))}
+
+    before = touched()
+    for words in (
+        "report run --out page.html",
+        "dossier run --out papers",
+        "audit export run --out b.json --open-units",
+        "audit verify b.json",
+    ):
+        assert cli(*words.split()).code != 2, words
+        assert touched() == before, words
+
+
 def test_the_bundle_of_another_run_stays(place, cli):
     """It may be the only one; that of the same run is made anew."""
     path = place / "bundle.json"
