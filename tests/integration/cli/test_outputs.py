@@ -178,7 +178,7 @@ def test_a_runs_own_files_are_no_output(kind, place, cli):
 
 
 def test_reading_commands_write_nothing_into_a_run(place, cli):
-    """A run may lie in an archive, or still be going on: no file in it comes, goes or is touched."""
+    """A run may lie in an archive or still be going on: no file in it comes, goes or is touched."""
     run = place / "run"
 
     def touched():
