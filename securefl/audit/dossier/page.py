@@ -153,6 +153,7 @@ def page(dossier: Dossier) -> Report:
             f" run {evidence.bundle.run[:16]}, {evidence.story.began} to {evidence.story.ended}"
         ),
         conclusion=dossier.summary,
+        run=evidence.bundle.run,
         cards=_cards(evidence),
         sections=(
             _parties(evidence),

@@ -205,6 +205,19 @@ def test_the_bundle_of_another_run_stays(place, cli):
     assert tree(place) == before
 
 
+def test_the_report_of_another_run_stays(place, cli):
+    """As its bundle does; that of the same run is made anew."""
+    for _ in range(2):
+        assert cli("report", "run", "--out", "page.html").code == 0
+    shutil.copytree("run", "other")
+    result = json.loads((place / "other" / "result.json").read_text())
+    (place / "other" / "result.json").write_text(json.dumps(result | {"seconds": 1.5}))
+    before = tree(place)
+    refused = cli("report", "other", "--out", "page.html")
+    assert refused.refused("page.html exists and is the report of another run; nothing was written")
+    assert tree(place) == before
+
+
 def test_a_bundle_follows_no_link_for_its_files(place, cli):
     """Transcripts go to a folder beside it, and not to where a link leads."""
     run = json.loads((place / "bundle.json").read_text())["run"][:16]
