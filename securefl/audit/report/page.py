@@ -21,7 +21,7 @@ from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.directory import REPEAT, RunDirectory
 from securefl.federation.runs.result import RunResult
 from securefl.ml.tensor_io import write_atomically
-from securefl.untrusted.files import replaceable
+from securefl.untrusted.files import check_folder, replaceable
 from securefl.untrusted.text import shown
 
 
@@ -95,8 +95,9 @@ def check_place(path: Path, kind: str, run: str) -> None:
     """Refuse to replace anything but an earlier page of the same kind and run.
 
     Raises:
-        InputError: If something else is there.
+        InputError: If something else is there, or its folder cannot be written to.
     """
+    check_folder(path)
     replaceable(path, f'<meta name="generator" content="securefl {kind}">'.encode())
     mark = f'<meta name="securefl-run" content="{run}">'.encode()
     replaceable(path, mark, f"the {kind} of another run")

@@ -1,6 +1,7 @@
 """No command overwrites what is not its own: each with every kind of thing in the way."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -193,6 +194,19 @@ def test_reading_commands_write_nothing_into_a_run(place, cli):
     ):
         assert cli(*words.split()).code != 2, words
         assert touched() == before, words
+
+
+def test_an_archive_is_no_place_for_a_page(place, cli, monkeypatch):
+    """Said before the work, with what to do; `access` answers like this on a read-only medium."""
+    honest = os.access
+
+    def access(path, mode, **named):
+        return honest(path, mode, **named) and not (mode & os.W_OK and os.fspath(path) == "run")
+
+    monkeypatch.setattr(os, "access", access)
+    for command in ("report", "dossier"):
+        refused = cli(command, "run")
+        assert refused.refused(f"cannot write run/{command}", "in run; name another place (--out)")
 
 
 def test_the_bundle_of_another_run_stays(place, cli):
