@@ -34,7 +34,7 @@ from securefl.federation.analytics.terms import (
 )
 from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.transport.base import Transport
-from securefl.federation.transport.exchange import Exchange, with_reasons
+from securefl.federation.transport.exchange import Exchange, said_once
 from securefl.privacy.noise.shares import NoisePlan
 from securefl_protocols.primitives.errors import PlanError, ProtocolError
 from securefl_protocols.session.server import ServerSession
@@ -148,9 +148,8 @@ def _refused(exchange: Exchange) -> dict[str, str]:
 
 def _no_answer(exchange: Exchange, session: ServerSessionRunner, reason: str) -> SecureflError:
     """Return the error for a query without a sum; after a refusal, a wrong input."""
-    refused = _refused(exchange)
+    refused = said_once(_refused(exchange), {})
     if refused:
-        return InputError(with_reasons("the query has no answer", refused, {}))
-    return RoundFailedError(
-        f"the query has no answer: {with_reasons(reason, {}, session.failures)}"
-    )
+        return InputError(f"the query has no answer: {'; '.join(refused)}")
+    failed = said_once({}, session.failures)
+    return RoundFailedError(f"the query has no answer: {'; '.join([reason, *failed])}")

@@ -201,11 +201,10 @@ def none_left(number: int, replies: Mapping[str, m.Message]) -> SecureflError:
     return MemberFailedError(f"no member is left in round {number}")
 
 
-def with_reasons(text: str, refused: Mapping[str, str], failures: Mapping[str, str]) -> str:
-    """Return why there is no sum: each reason once, after the parties that it holds for.
+def said_once(refused: Mapping[str, str], failures: Mapping[str, str]) -> list[str]:
+    """Return why parties are missing: each reason once, after the parties that it holds for.
 
     Args:
-        text: What is missing.
         refused: Reasons of those that refused, by party.
         failures: Reasons of those that failed, by party.
     """
@@ -213,7 +212,7 @@ def with_reasons(text: str, refused: Mapping[str, str], failures: Mapping[str, s
     for verb, reasons in (("refused", refused), ("failed", failures)):
         for party, reason in reasons.items():
             parties[f"{verb}: {reason}"].append(party)
-    return "; ".join([text, *(f"{', '.join(names)} {said}" for said, names in parties.items())])
+    return [f"{', '.join(names)} {said}" for said, names in parties.items()]
 
 
 def failed(party: str, answer: m.Message) -> SecureflError:

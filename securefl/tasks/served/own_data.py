@@ -89,7 +89,9 @@ class OwnData:
         numbers = numbered(pd.Series(customers, dtype=object), "customer", self.number)
         own = self.tables
         tables = (own.transactions, own.profiles, own.browsing)
-        known = [pd.unique(table["customer"]) for table in tables if table is not None]
+        known = [
+            table["customer"].unique().astype(np.int64) for table in tables if table is not None
+        ]
         strange = ~np.isin(numbers.to_numpy(np.int64), np.concatenate(known))
         return [one for one, is_strange in zip(customers, strange, strict=True) if is_strange]
 
