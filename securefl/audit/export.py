@@ -88,7 +88,7 @@ def bundle_of(run: Path, *, open_units: bool = False) -> Bundle:
     if not directory.ledger_path.exists():
         raise RunDirectoryError(f"{run} has no ledger: {directory.ledger_path.name} is missing")
     consortium = Consortium(read_agreement(directory), read_run(directory))
-    with closing(open_log(directory.ledger_path, consortium)) as log:
+    with closing(open_log(directory.ledger_path, consortium, reading=True)) as log:
         entries = tuple(read_entry(data) for data in log.entries())
         return Bundle(
             format="securefl-audit/1",
@@ -169,7 +169,7 @@ def _openings(run: Path, log: Log, names: tuple[str, ...]) -> tuple[Opening, ...
         # Opening the ledger would create an empty one where the member's file is elsewhere.
         if not path.exists():
             continue
-        with closing(PrivacyLedger(path)) as ledger:
+        with closing(PrivacyLedger(path, reading=True)) as ledger:
             row = ledger.run(log.run)
         if row is not None:
             opened.append(Opening(member=name, units=row.units, salt=row.salt.hex()))

@@ -48,10 +48,12 @@ def load_config(path: Path | None = None, options: Mapping[str, Any] | None = No
         options: A tree like the file's, for example from the command line; wins over the file.
 
     Raises:
-        ConfigError: If the file cannot be read, does not validate, or states what nothing reads;
-            one line with the key.
+        ConfigError: If the file is empty or cannot be read, does not validate, or states what
+            nothing reads; one line with the key.
     """
     file = read_toml(path) if path else {}
+    if path and all(value == {} for value in file.values()):
+        raise ConfigError(f"{path} states nothing; write one with: securefl config init NEW.toml")
     where = str(path) if path else "configuration"
     if path and "data" in file:
         file["data"] = _anchored(file["data"], path.parent)

@@ -123,8 +123,20 @@ def check_new(path: Path) -> None:
         raise InputError(f"{path} exists; nothing was written")
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: {path.parent} is no folder")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {path}: no permission to write in {path.parent}")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a place in a folder that cannot be written to, such as an archived run's.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    folder = path.parent
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(
+            f"cannot write {path}: no permission to write in {folder}; name another place (--out)"
+        )
 
 
 def replaceable(path: Path, mark: bytes, other: str = "something else") -> None:

@@ -66,10 +66,12 @@ def plan(
 ) -> None:
     """Print the noise of a budget, and the epsilon spent after every round.
 
+    Of more than 100 rounds or months, 100 at even distances are listed.
+
     No data are loaded: all of it follows from the settings.
     """
     resolved = resolve(config, options)
-    from securefl.privacy.plan import budget_table
+    from securefl.privacy.budget_table import budget_table
 
     table = budget_table(resolved, months or 0)
     if format == "json":

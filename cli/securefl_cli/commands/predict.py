@@ -24,6 +24,8 @@ _SHOWN = 10
 _EVERY = 10_000
 _LARGEST_LIST = 64 << 20
 """Bytes of a file of labels."""
+_NAMED = 5
+"""Labels that a warning names."""
 _FILE = click.Path(path_type=Path)
 
 
@@ -130,27 +132,30 @@ def predict(
     opened = open_model(model, data, member)
     if agreement is not None:
         _check_agreement(opened, agreement)
-    request = _request(opened, asked)
+    listed = asked["candidates"]
+    candidates = None if listed is None else _labels(listed)
+    request = _request(opened, asked, candidates)
     labels = None if customers is None else _labels(customers)
+    unknown = {
+        "unknown_customers": _told("customers", customers, labels, opened),
+        "unknown_candidates": _told("products", listed, candidates, opened),
+    }
     frames = _watched(opened.stream(request, None, labels), quiet=quiet)
     if out is None:
-        _show(opened, frames, format)
+        _show(opened, frames, unknown, format)
         return
     from securefl.data.writers import new_table
 
     with new_table(out) as write:
         rows = _written(frames, write)
-    _conclude(opened, model, out, rows, format)
+    _conclude(opened, model, {"out": str(out), "rows": rows, **unknown}, format)
 
 
-def _request(model: Model, asked: dict[str, Any]) -> Request:
+def _request(model: Model, asked: dict[str, Any], candidates: list[str] | None) -> Request:
     from securefl.tasks.common.serving import Request
     from securefl.tasks.served.own_data import moment
 
-    listed = asked["candidates"]
-    limits = model.limited(
-        asked["departments"], asked["without"], None if listed is None else _labels(listed)
-    )
+    limits = model.limited(asked["departments"], asked["without"], candidates)
     return Request(
         k=asked["k"],
         candidates=limits,
@@ -169,7 +174,28 @@ def _labels(path: Path) -> list[str]:
     found = [line for line in found if line]
     if not found:
         raise InputError(f"{path} is empty")
-    return found
+    return list(dict.fromkeys(found))
+
+
+def _told(what: str, path: Path | None, labels: list[str] | None, model: Model) -> list[str]:
+    """Return the labels of a file that nobody knows, and say which; none known is a wrong file.
+
+    A stranger is served with popular products, which nobody may take for a list of their own.
+    """
+    if labels is None or what not in {"products", *model.opened.served.options}:
+        return []  # what this model cannot be asked for is refused with the request
+    if what == "customers":
+        unknown = model.read().strangers(labels)
+    else:
+        unknown = [one for one in labels if model.opened.vocabulary.number(one) < 0]
+    if not unknown:
+        return []
+    named = ", ".join(unknown[:_NAMED]) + (", ..." if len(unknown) > _NAMED else "")
+    said = f"{len(unknown):,} of {len(labels):,} {what} in {path} are unknown: {named}"
+    if len(unknown) == len(labels):
+        raise InputError(said)
+    Screen(err=True).line(f"Warning: {said}")
+    return unknown
 
 
 def _check_agreement(model: Model, path: Path) -> None:
@@ -201,13 +227,12 @@ def _written(frames: Iterator[pd.DataFrame], write: Write) -> int:
     return rows
 
 
-def _conclude(model: Model, path: Path, out: Path, rows: int, kind: str) -> None:
+def _conclude(model: Model, path: Path, written: dict[str, Any], kind: str) -> None:
     about = model.manifest
     if kind == "json":
         print_json(
             {
-                "out": str(out),
-                "rows": rows,
+                **written,
                 "task": about.task,
                 "model": about.model,
                 "member": about.member,
@@ -216,20 +241,33 @@ def _conclude(model: Model, path: Path, out: Path, rows: int, kind: str) -> None
             }
         )
         return
-    screen = Screen()
-    screen.line(f"{rows:,} rows written to {out}, from {about.member}'s {about.task} model.")
+    screen, where = Screen(), f"{written['rows']:,} rows written to {written['out']}"
+    screen.line(f"{where}, from {about.member}'s {about.task} model.")
     if about.kind == "member":
-        copyable(screen, "Next month", f"securefl facts CONFIG.toml --from {path} --out FACTS")
+        copyable(screen, "Next month", _next_month(path))
 
 
-def _show(model: Model, frames: Iterator[pd.DataFrame], kind: str) -> None:
+def _next_month(path: Path) -> str:
+    """Return the command that goes on from a member's model, in its run or on its own machine."""
+    from securefl.federation.runs.directory import CONFIG
+    from securefl.tasks.served.earlier_model import MEMBERS
+
+    members = path.resolve().parent.parent
+    if members.name == MEMBERS and (members.parent / CONFIG).is_file():
+        return f"securefl run CONFIG.toml --from {members.parent}"
+    return f"securefl facts CONFIG.toml --from {path} --out FACTS"
+
+
+def _show(
+    model: Model, frames: Iterator[pd.DataFrame], unknown: dict[str, list[str]], kind: str
+) -> None:
     """Print the first rows."""
     first = next(frames, None)
     if first is None or first.empty:
         raise InputError("there is nothing to predict")
     rows = first.head(_SHOWN)
     if kind == "json":
-        print_json({"task": model.manifest.task, "rows": _plain(rows)}, str)
+        print_json({"task": model.manifest.task, "rows": _plain(rows), **unknown}, str)
         return
     screen = Screen()
     for line in rows.to_csv(index=False, float_format="%.6g").splitlines():

@@ -14,7 +14,7 @@ from securefl_cli.rendering.grid import Column, Table
 from securefl_cli.rendering.screen import Screen, console, copyable, labelled
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.plan import BudgetTable
+    from securefl.privacy.budget_table import BudgetTable
 
 _MANY = 8
 """Number of columns from which on they are closer together, to fit a terminal."""

@@ -22,6 +22,7 @@ from securefl.audit.report.view_model import Figures, Report, Section
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.federation.runs.directory import MODEL
 from securefl.ml.tensor_io import refuse_taken, write_folder
+from securefl.untrusted.files import check_folder
 
 FORMAT: Final = "securefl-dossier/1"
 PAGE, DATA, RECORD = "dossier.html", "dossier.json", "deployment.yaml"
@@ -118,10 +119,11 @@ def dossier_of(
     Raises:
         RunDirectoryError: If the directory holds no finished run with a ledger, or the folder
             exists and is not empty.
-        InputError: If the attack's report is none.
+        InputError: If the attack's report is none, or no folder can be made there.
     """
     folder = out or run / FOLDER
     refuse_taken(folder)
+    check_folder(folder)
     evidence = gather(run, attack, agreement)
     return Dossier(evidence, entry(evidence), folder)
 
@@ -153,6 +155,7 @@ def page(dossier: Dossier) -> Report:
             f" run {evidence.bundle.run[:16]}, {evidence.story.began} to {evidence.story.ended}"
         ),
         conclusion=dossier.summary,
+        run=evidence.bundle.run,
         cards=_cards(evidence),
         sections=(
             _parties(evidence),

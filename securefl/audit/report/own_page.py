@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from securefl.audit.report.own_sections import Label, held_out_section
-from securefl.audit.report.page import REPORT, generator, render
+from securefl.audit.report.page import REPORT, check_place, render
 from securefl.audit.report.summary_cards import Card, metric_title
 from securefl.audit.report.view_model import Figures, Report, Section
 from securefl.config.metric_labels import LABELS, shown, title
 from securefl.config.task_registry import declaration
 from securefl.ml.tensor_io import write_atomically
-from securefl.tasks.served.folder import FOLDER
-from securefl.tasks.served.manifest import MANIFEST, Figure
+from securefl.tasks.served.folder import FOLDER, read_manifest
+from securefl.tasks.served.manifest import MANIFEST, Figure, Manifest
 from securefl.tasks.served.model import Model, open_model
 from securefl.tasks.served.own_data import Data
-from securefl.untrusted.files import replaceable
 
 KIND: Final = "own report"
 
@@ -46,12 +46,17 @@ def write_own_report(folder: Path, out: Path | None = None, data: Data | None = 
         RunDirectoryError: If the file cannot be written.
     """
     path = out or folder.resolve().parent / REPORT
-    replaceable(path, generator(KIND))
+    check_place(path, KIND, _subject_of(read_manifest(folder)))
     model = open_model(folder, data)
     drawn = held_out_section(model.held_out(), model.metrics, label_of(model))
     page = render(own_report(model, drawn))
     write_atomically(path, page.encode(), private=True)
     return path
+
+
+def _subject_of(about: Manifest) -> str:
+    """Return what tells the page of a member's model from that of another."""
+    return sha256("/".join((about.run, str(about.member), about.digest)).encode()).hexdigest()
 
 
 def own_report(model: Model, drawn: Section) -> Report:
@@ -75,6 +80,7 @@ def own_report(model: Model, drawn: Section) -> Report:
             f"This page holds {about.member}'s own data: keep it as you keep the data of your"
             " customers, and give it to no other party. No audit covers it."
         ),
+        run=_subject_of(about),
         kind=KIND,
         source=f"{about.member}'s own data and model alone",
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.directory import REPEAT, RunDirectory
 from securefl.federation.runs.result import RunResult
 from securefl.ml.tensor_io import write_atomically
-from securefl.untrusted.files import replaceable
+from securefl.untrusted.files import check_folder, replaceable
 from securefl.untrusted.text import shown
 
 
@@ -54,6 +56,7 @@ def assemble(
             proofs.section(proof, run),
             proofs.not_proved(),
         ),
+        run=subject_of(result),
     )
 
 
@@ -83,9 +86,21 @@ def _visible(value: object) -> object:
 REPORT = "report.html"
 
 
-def generator(kind: str) -> bytes:
-    """Return what every page of a kind says near its beginning."""
-    return f'<meta name="generator" content="securefl {kind}">'.encode()
+def subject_of(result: RunResult) -> str:
+    """Return what tells the page of a run from that of another, also where neither was signed."""
+    return sha256(json.dumps(result.to_json(), sort_keys=True).encode()).hexdigest()
+
+
+def check_place(path: Path, kind: str, run: str) -> None:
+    """Refuse to replace anything but an earlier page of the same kind and run.
+
+    Raises:
+        InputError: If something else is there, or its folder cannot be written to.
+    """
+    check_folder(path)
+    replaceable(path, f'<meta name="generator" content="securefl {kind}">'.encode())
+    mark = f'<meta name="securefl-run" content="{run}">'.encode()
+    replaceable(path, mark, f"the {kind} of another run")
 
 
 def write_report(run: Path, out: Path | None = None, beside: Path | None = None) -> Path:
@@ -102,7 +117,8 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
     Raises:
         RunDirectoryError: If a run has not ended, a directory holds no run, or the file cannot
             be written.
-        InputError: If the two runs are of different tasks.
+        InputError: If the two runs are of different tasks, or something else than a report of the
+            run lies where it is to be written.
     """
     directory = RunDirectory.open(_single(run))
     result = _ended(directory)
@@ -110,7 +126,7 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
     if other is not None and other.task != result.task:
         raise InputError(f"{beside} is a run of {other.task}, and {run} of {result.task}")
     path = out or run / REPORT
-    replaceable(path, generator("report"))
+    check_place(path, "report", subject_of(result))
     page = render(assemble(result, directory.records(), prove(directory), other, run))
     write_atomically(path, page.encode())
     return path

@@ -105,6 +105,7 @@ class Report:
         conclusion: The conclusion in one sentence.
         cards: Summary cards.
         sections: Sections in order.
+        run: Digest that tells pages of two runs apart, hex.
         version: Version of securefl.
         unsigned: What "unsigned" on the page means, or what else is to be known of the page.
         kind: What the page is, as its generator is called.
@@ -116,6 +117,7 @@ class Report:
     conclusion: str
     cards: tuple[Card, ...]
     sections: tuple[Section, ...]
+    run: str
     version: str = field(default=__version__)
     unsigned: str = (
         "The sentence above and all figures marked as unsigned are from the files of the one"

@@ -110,8 +110,8 @@ def replacement(
         The path of the new version.
 
     Raises:
-        AgreementError: If the file exists, a key bundle is invalid, or the version contradicts
-            itself.
+        AgreementError: If the file exists, a key bundle is invalid, nothing changes, or the version
+            contradicts itself.
     """
     signed = read_signed(path)
     if not signed.signatures:
@@ -128,6 +128,7 @@ def replacement(
         coordinator=_coordinator(coordinator),
         broker=_broker(meeting),
     )
+    _check_changed(signed.agreement, following, path)
     target = out or _versioned_path(path, following.number)
     check_data(following, target, complete=True)
     _write_new(target, following)
@@ -165,6 +166,20 @@ def check_data(agreement: Agreement, where: Path, *, complete: bool) -> None:
                 f"{where}: [[data.members]] has {name}, which is no member: take the entry out of"
                 " the configuration and name it with --config, or add its card"
             )
+
+
+def _check_changed(old: Agreement, new: Agreement, path: Path) -> None:
+    """Refuse a version that says what the last one says: all would sign it anew for nothing.
+
+    Raises:
+        AgreementError: If they differ in nothing but number, predecessor and time.
+    """
+    own = ("number", "previous", "created")
+    if new.model_copy(update={name: getattr(old, name) for name in own}) == old:
+        raise AgreementError(
+            f"nothing of {path} would change: name what is to, as --add, --remove, --config or"
+            " --days"
+        )
 
 
 def _check_removable(signed: SignedAgreement, removed: frozenset[str], path: Path) -> None:

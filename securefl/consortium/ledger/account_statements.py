@@ -158,7 +158,7 @@ def ledgers_in(folder: Path, member: str | None) -> Iterator[tuple[str, PrivacyL
         if not paths:
             raise InputError(f"{folder} holds no ledger of '{member}'")
     for path in paths:
-        with closing(PrivacyLedger(path)) as ledger:
+        with closing(PrivacyLedger(path, reading=True)) as ledger:
             yield path.stem, ledger
 
 

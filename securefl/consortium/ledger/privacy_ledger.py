@@ -71,13 +71,14 @@ class PrivacyLedger(Database):
 
     Args:
         path: The file; created if it does not exist.
+        reading: Whether it is only read; see `Database`.
 
     Raises:
         DatabaseError: If it cannot be opened, or is not a privacy ledger.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, _SCHEMA + _SECOND, _VERSION, {1: _SECOND, 2: ""})
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
+        super().__init__(path, _SCHEMA + _SECOND, _VERSION, {1: _SECOND, 2: ""}, reading=reading)
 
     def data_set(self, digest: str, name: str | None, label: str) -> DataSet:
         """Return the data set with a digest of its tables or a name; create it if there is none.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
+from securefl.consortium.ledger.snapshot import copy_file
 from securefl.errors import InputError, RunDirectoryError, disk_error
 from securefl.untrusted.files import check_regular
 
@@ -76,15 +78,36 @@ def connect(path: Path, *pragmas: str, tables: str = "", timeout: float = 5.0) -
     # SQLite would make it as the umask says; its journals take the mode of the file.
     path.touch(mode=0o600)
     path.chmod(0o600)
-    # Each object is used in one thread, but the garbage collector may close it in another.
-    connection = sqlite3.connect(
-        path, timeout=timeout, isolation_level=None, check_same_thread=False, factory=Connection
-    )
+    connection = _connection(path, timeout)
     with closed_on_failure(connection):
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
         connection.executescript(tables)
     return connection
+
+
+def _connection(place: Path | str, timeout: float = 5.0) -> Connection:
+    # Each object is used in one thread, but the garbage collector may close it in another.
+    return sqlite3.connect(
+        place, timeout=timeout, isolation_level=None, check_same_thread=False, factory=Connection
+    )
+
+
+def loaded(path: Path, error: type[InputError]) -> Connection:
+    """Return what a file holds now, in memory: nothing is written to it or in its folder.
+
+    Raises:
+        InputError: If it cannot be read.
+        sqlite3.Error: If it is damaged.
+    """
+    with (
+        TemporaryDirectory(prefix="securefl-") as folder,
+        closing(connect(copy_file(path, Path(folder), error))) as copy,
+    ):
+        memory = _connection(":memory:")
+        with closed_on_failure(memory):
+            copy.backup(memory)
+    return memory
 
 
 @contextmanager
@@ -125,6 +148,15 @@ class DatabaseError(InputError):
     wire_name: ClassVar[str] = "DatabaseError"
 
 
+def _lasting(path: Path) -> Connection:
+    """Open a file that other processes write as well; it is created if it does not exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    check_regular(path, error=DatabaseError)
+    pragmas = "journal_mode=WAL", "synchronous=FULL", f"wal_autocheckpoint={_LOG_PAGES}"
+    return connect(path, *pragmas, timeout=_WAIT)
+
+
 class Database:
     """An open file: write-ahead log, synchronous=FULL, readable by its owner alone.
 
@@ -133,6 +165,8 @@ class Database:
         schema: SQL that creates the tables of a new file.
         version: Version of the schema.
         upgrades: By older version, the SQL that leads to the next one.
+        reading: Whether it is only read, as of now: neither it nor its folder is written to, and
+            what is changed in this object is changed nowhere else.
 
     Raises:
         DatabaseError: If it cannot be used, is damaged, or has another version.
@@ -141,15 +175,17 @@ class Database:
     """
 
     def __init__(
-        self, path: Path, schema: str, version: int, upgrades: Mapping[int, str] | None = None
+        self,
+        path: Path,
+        schema: str,
+        version: int,
+        upgrades: Mapping[int, str] | None = None,
+        *,
+        reading: bool = False,
     ) -> None:
         self.path = path
         with self._usable():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            check_regular(path, error=DatabaseError)
-            pragmas = "journal_mode=WAL", "synchronous=FULL", f"wal_autocheckpoint={_LOG_PAGES}"
-            self._connection = connect(path, *pragmas, timeout=_WAIT)
+            self._connection = loaded(path, DatabaseError) if reading else _lasting(path)
         with closed_on_failure(self._connection):
             self._prepare(schema, version, upgrades or {})
 

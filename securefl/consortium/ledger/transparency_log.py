@@ -54,15 +54,17 @@ class LogError(InputError):
     wire_name: ClassVar[str] = "LogError"
 
 
-def open_log(path: Path, consortium: Consortium) -> Log:
-    """Open the log of a consortium's run.
+def open_log(path: Path, consortium: Consortium, *, reading: bool = False) -> Log:
+    """Open the log of a consortium's run, or only read it; see `Database`.
 
     Raises:
         DatabaseError: If it cannot be opened, or is not the log of this run.
     """
     roster = consortium.roster
     identities = dict(zip(roster.names, roster.identities, strict=True))
-    return Log(path, consortium.run_id.hex(), consortium.digest().hex(), identities)
+    return Log(
+        path, consortium.run_id.hex(), consortium.digest().hex(), identities, reading=reading
+    )
 
 
 class Log(Database):
@@ -73,15 +75,22 @@ class Log(Database):
         run: Run id, hex.
         agreement: Digest of the consortium agreement, hex.
         identities: Pinned public key, 32 bytes, by member.
+        reading: Whether it is only read; see `Database`.
 
     Raises:
         DatabaseError: If it cannot be opened, or is not the log of this run.
     """
 
     def __init__(
-        self, path: Path, run: str, agreement: str, identities: Mapping[str, bytes]
+        self,
+        path: Path,
+        run: str,
+        agreement: str,
+        identities: Mapping[str, bytes],
+        *,
+        reading: bool = False,
     ) -> None:
-        super().__init__(path, _SCHEMA, _VERSION, {1: ""})
+        super().__init__(path, _SCHEMA, _VERSION, {1: ""}, reading=reading)
         self.run = run
         self.agreement = agreement
         self._identities = identities

@@ -21,7 +21,7 @@ from securefl.federation.aggregation.session_parameters import (
     session_params,
 )
 from securefl.federation.aggregation.tries import Tries
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, said_once
 from securefl.ml.cpu import cores
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.errors import ChecksumFailed, PlanError, ProtocolError
@@ -193,11 +193,7 @@ class SecureAggregator:
             else:
                 return _sum_of(session, result)
         refused = exchange.refused_in(0) | exchange.refused_in(round_number)
-        reasons = [
-            reason,
-            *(f"{name} refused: {text}" for name, text in refused.items()),
-            *(f"{name} failed: {text}" for name, text in exchange.failures.items()),
-        ]
+        reasons = [reason, *said_once(refused, exchange.failures)]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
 
     def _openings(

@@ -34,7 +34,7 @@ from securefl.federation.analytics.terms import (
 )
 from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.transport.base import Transport
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, said_once
 from securefl.privacy.noise.shares import NoisePlan
 from securefl_protocols.primitives.errors import PlanError, ProtocolError
 from securefl_protocols.session.server import ServerSession
@@ -148,8 +148,8 @@ def _refused(exchange: Exchange) -> dict[str, str]:
 
 def _no_answer(exchange: Exchange, session: ServerSessionRunner, reason: str) -> SecureflError:
     """Return the error for a query without a sum; after a refusal, a wrong input."""
-    refused = [f"{name} refused: {text}" for name, text in _refused(exchange).items()]
+    refused = said_once(_refused(exchange), {})
     if refused:
         return InputError(f"the query has no answer: {'; '.join(refused)}")
-    failed = [f"{name} failed: {text}" for name, text in session.failures.items()]
+    failed = said_once({}, session.failures)
     return RoundFailedError(f"the query has no answer: {'; '.join([reason, *failed])}")

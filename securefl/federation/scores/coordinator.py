@@ -13,7 +13,7 @@ from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.scores.bounded import Integers
 from securefl.federation.scores.session import RING, scored
 from securefl.federation.scores.terms import ScoreTerms, score_terms
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, said_once
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.errors import PlanError, ProtocolError
 from securefl_protocols.session.server import ServerSession
@@ -76,6 +76,4 @@ def sum_scores(exchange: Exchange, consortium: Consortium, shared: FloatVector) 
 
 def _reason(exchange: Exchange, session: ServerSessionRunner, number: int, text: str) -> str:
     refused = exchange.refused_in(0) | exchange.refused_in(number)
-    refusals = [f"{name} refused: {why}" for name, why in refused.items()]
-    failures = [f"{name} failed: {why}" for name, why in session.failures.items()]
-    return "; ".join([text, *refusals, *failures])
+    return "; ".join([text, *said_once(refused, session.failures)])

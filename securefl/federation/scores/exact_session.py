@@ -28,7 +28,7 @@ from securefl.federation.aggregation.one_sum import OneSum
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.scores.exact import MOST_MEMBERS, ExactLayout
 from securefl.federation.scores.session import RING, ring_vector, score_session, scored
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, said_once
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.entropy import Entropy
@@ -238,8 +238,7 @@ def sum_exact(
         openings = proved_requests(consortium, request, names, proof)
         result = session.run(exchange, openings, number, digest)
     except ProtocolError as error:
-        failed = [f"{name} failed: {text}" for name, text in session.failures.items()]
-        return "; ".join([str(error), *failed])
+        return "; ".join([str(error), *said_once({}, session.failures)])
     total = result.total.view(RING.signed_dtype).astype(np.int64)
     parts = np.split(total, len(terms.arms))
     arms = {arm: layout.metric_sums(part) for arm, part in zip(terms.arms, parts, strict=True)}

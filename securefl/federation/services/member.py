@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from securefl.consortium.agreement.versions import remember
 from securefl.consortium.ledger.journal_fence import fence_of
 from securefl.consortium.ledger.policy import Policy
-from securefl.errors import AgreementError
+from securefl.errors import AgreementError, InputError
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.runs.folder_lock import locked
@@ -86,12 +86,30 @@ def serve(
     """
     if context.name is None:
         raise AgreementError("this is the coordinator's key; a member has one of its own")
+    _check_earlier(context, paths.earlier)
     # Before all else: an older version of the agreement than one that was seen is refused.
     insist(lambda: remember(paths.state, context.signed), _unheard)
     keep_freed_memory()
     with ExitStack() as opened:
         journal, keys = _opened(context, paths, opened)
         return _present(context, paths, journal, keys, carrier)
+
+
+def _check_earlier(context: ConnectionContext, earlier: Path | None) -> None:
+    """Refuse a wrong earlier model before anybody is waited for.
+
+    Raises:
+        InputError: If it is none, or the run goes on from none.
+    """
+    if earlier is None:
+        return
+    if context.number == 1 and not context.config.goes_on:
+        raise InputError(
+            f"{earlier} would not be read: this agreement's run goes on from no model (start.model)"
+        )
+    from securefl.tasks.served.earlier_model import shared_folder  # with it comes torch
+
+    shared_folder(earlier)
 
 
 def _opened(
@@ -104,6 +122,8 @@ def _opened(
     # What is in the folder is sealed, but for names.
     insist(lambda: place.mkdir(parents=True, exist_ok=True, mode=0o700), _unheard)
     insist(lambda: opened.enter_context(locked(place)), _unheard)
+    # The ledger in it is opened for the first charge alone, which is minutes later.
+    insist(lambda: paths.books.mkdir(parents=True, exist_ok=True), _unheard)
     journal = insist(lambda: MemberJournal(place, key.secret(), run), _unheard)
     opened.enter_context(closing(journal))
     keys = insist(lambda: RunKeys(place, key, run, name), _unheard)

@@ -201,6 +201,20 @@ def none_left(number: int, replies: Mapping[str, m.Message]) -> SecureflError:
     return MemberFailedError(f"no member is left in round {number}")
 
 
+def said_once(refused: Mapping[str, str], failures: Mapping[str, str]) -> list[str]:
+    """Return why parties are missing: each reason once, after the parties that it holds for.
+
+    Args:
+        refused: Reasons of those that refused, by party.
+        failures: Reasons of those that failed, by party.
+    """
+    parties: defaultdict[str, list[str]] = defaultdict(list)
+    for verb, reasons in (("refused", refused), ("failed", failures)):
+        for party, reason in reasons.items():
+            parties[f"{verb}: {reason}"].append(party)
+    return [f"{', '.join(names)} {said}" for said, names in parties.items()]
+
+
 def failed(party: str, answer: m.Message) -> SecureflError:
     """Return the error for an answer of an unexpected kind."""
     if isinstance(answer, m.Refused):

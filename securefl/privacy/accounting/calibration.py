@@ -99,11 +99,32 @@ def calibrated(
 
     low, high = _bracket(excess)
     if low.excess > 1 and high.excess > 1:
-        raise _unkept(
-            budget,
-            f"the {accountant} accountant finds no noise multiplier up to {_LARGEST:,.0f} enough",
-        )
+        raise _no_noise(budget, accountant)
     return _narrowed(excess, low, high)
+
+
+def check_kept(
+    event_of: Callable[[float], DpEvent],
+    budget: Budget,
+    *,
+    accountant: AccountantName = DEFAULT,
+    spent: Sequence[DpEvent] = (),
+) -> None:
+    """Refuse a budget that not even the largest noise keeps to; see `calibrated`.
+
+    Raises:
+        ConfigError: See there.
+    """
+    least = epsilon_of([*spent, event_of(_LARGEST)], budget.delta, accountant)
+    if not least <= budget.epsilon:
+        raise _no_noise(budget, accountant)
+
+
+def _no_noise(budget: Budget, accountant: AccountantName) -> ConfigError:
+    return _unkept(
+        budget,
+        f"the {accountant} accountant finds no noise multiplier up to {_LARGEST:,.0f} enough",
+    )
 
 
 @dataclass(frozen=True)

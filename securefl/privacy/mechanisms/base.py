@@ -176,13 +176,14 @@ class PrivacyMechanism(ABC):
             dimension: d, coordinates of the shared model.
 
         Raises:
-            ConfigError: If no accountant supports what the mechanism does.
+            ConfigError: If no accountant supports what the mechanism does, or no noise keeps to
+                the budget.
         """
         del members, dimension
         # Opacus takes seconds to import, and only a budget needs it.
         from securefl.privacy.plan import PrivacyPlan
 
-        PrivacyPlan.of(config)
+        PrivacyPlan.of(config).check_kept()
 
     def sum_encoding(self, config: RunConfig, dimension: int) -> SumEncoding:
         """Return the integer encoding of a member's sum before noise.

@@ -84,6 +84,17 @@ class OwnData:
         every = ChainMap(labels, self.labels or {})
         return replace(self, labels=every, text=text), unique
 
+    def strangers(self, customers: Sequence[str]) -> list[str]:
+        """Return those of some customers' labels that are in none of the tables."""
+        numbers = numbered(pd.Series(customers, dtype=object), "customer", self.number)
+        own = self.tables
+        tables = (own.transactions, own.profiles, own.browsing)
+        known = [
+            table["customer"].unique().astype(np.int64) for table in tables if table is not None
+        ]
+        strange = ~np.isin(numbers.to_numpy(np.int64), np.concatenate(known))
+        return [one for one, is_strange in zip(customers, strange, strict=True) if is_strange]
+
 
 def data_settings(path: Path, settings: DataSettings) -> DataSettings:
     """Return the settings of data that are given by a path.

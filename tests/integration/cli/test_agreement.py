@@ -190,6 +190,13 @@ def test_a_signed_agreement_is_not_enlarged_but_amended(signed, cli):
     assert again.refused("agreement-2.toml exists")
 
 
+def test_an_amendment_that_changes_nothing_is_refused(signed, cli):
+    """Everybody would sign it anew for nothing; what is named as it was is no change."""
+    for named in ((), ("--quorum", "5"), ("--config", "run.toml")):
+        assert cli("agreement", "amend", "agreement.toml", *named).refused("nothing of agreement")
+    assert not (signed / "agreement-2.toml").exists()
+
+
 def test_rotation_of_a_key_needs_nobody_else(signed, cli):
     assert cli("keygen", "west", "--out", "new").code == 0
     outcome = cli(

@@ -1,6 +1,7 @@
 """No command overwrites what is not its own: each with every kind of thing in the way."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -177,6 +178,37 @@ def test_a_runs_own_files_are_no_output(kind, place, cli):
     assert tree(place) == before
 
 
+def test_reading_commands_write_nothing_into_a_run(place, cli):
+    """A run may lie in an archive or still be going on: no file in it comes, goes or is touched."""
+    run = place / "run"
+
+    def touched():
+        return {path: path.stat().st_mtime_ns for path in (run, *run.rglob("*"))}
+
+    before = touched()
+    for words in (
+        "report run --out page.html",
+        "dossier run --out papers",
+        "audit export run --out b.json --open-units",
+        "audit verify b.json",
+    ):
+        assert cli(*words.split()).code != 2, words
+        assert touched() == before, words
+
+
+def test_an_archive_is_no_place_for_a_page(place, cli, monkeypatch):
+    """Said before the work, with what to do; `access` answers like this on a read-only medium."""
+    honest = os.access
+
+    def access(path, mode, **named):
+        return honest(path, mode, **named) and not (mode & os.W_OK and os.fspath(path) == "run")
+
+    monkeypatch.setattr(os, "access", access)
+    for command in ("report", "dossier"):
+        refused = cli(command, "run")
+        assert refused.refused(f"cannot write run/{command}", "in run; name another place (--out)")
+
+
 def test_the_bundle_of_another_run_stays(place, cli):
     """It may be the only one; that of the same run is made anew."""
     path = place / "bundle.json"
@@ -184,6 +216,19 @@ def test_the_bundle_of_another_run_stays(place, cli):
     path.write_text(path.read_text().replace(run, "0" * 64))
     before = tree(place)
     assert cli("audit", "export", "run", "--out", "bundle.json").refused("bundle of another run")
+    assert tree(place) == before
+
+
+def test_the_report_of_another_run_stays(place, cli):
+    """As its bundle does; that of the same run is made anew."""
+    for _ in range(2):
+        assert cli("report", "run", "--out", "page.html").code == 0
+    shutil.copytree("run", "other")
+    result = json.loads((place / "other" / "result.json").read_text())
+    (place / "other" / "result.json").write_text(json.dumps(result | {"seconds": 1.5}))
+    before = tree(place)
+    refused = cli("report", "other", "--out", "page.html")
+    assert refused.refused("page.html exists and is the report of another run; nothing was written")
     assert tree(place) == before
 
 

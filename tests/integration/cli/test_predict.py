@@ -125,6 +125,38 @@ def test_lists_of_files_of_labels(cli, model, tmp_path):
     assert set(found["product"]) <= {101, 102, 103, 104, 105}
 
 
+def test_labels_that_nobody_knows_are_said(cli, model, tmp_path):
+    """Their lists are the popular products; of none of a file, the file is the wrong one."""
+    strangers = [f"new {one}" for one in range(7)]
+    (tmp_path / "customers.txt").write_text("\n".join(["3", *strangers]))
+    (tmp_path / "products.txt").write_text("101\n102\n9999\n")
+    options = ("--customers", "customers.txt", "--candidates", "products.txt", "--k", 1)
+    for place in ((), ("--out", "few.csv")):
+        found = cli("predict", model, *options, *place, "--format", "json", "--quiet")
+        told = " ".join(found.err.split())
+        assert (
+            f"7 of 8 customers in customers.txt are unknown: {', '.join(strangers[:5])}, ..."
+            in told
+        )
+        assert "1 of 3 products in products.txt are unknown: 9999" in told
+        assert found.json["unknown_customers"] == strangers
+        assert found.json["unknown_candidates"] == ["9999"]
+    (tmp_path / "customers.txt").write_text("\n".join(strangers[:2]))
+    refused = cli("predict", model, "--customers", "customers.txt", "--out", "none.csv", "--quiet")
+    assert refused.refused("2 of 2 customers in customers.txt are unknown: new 0, new 1")
+    assert not (tmp_path / "none.csv").exists()
+
+
+def test_what_is_next_is_of_the_same_kind_of_run(cli, finished, model, tmp_path):
+    """A run on one machine has no facts to exchange; a member's folder elsewhere has."""
+    said = cli("predict", model, "--out", "here.csv").out
+    assert f"securefl run CONFIG.toml --from {finished[0] / 'run'}" in said
+    assert "securefl facts" not in said
+    shutil.copytree(model, tmp_path / "state" / "ab" / "model")
+    said = cli("predict", tmp_path / "state" / "ab" / "model", "--out", "there.csv").out
+    assert "securefl facts CONFIG.toml --from" in said
+
+
 def test_what_exists_is_not_overwritten(cli, model, tmp_path):
     (tmp_path / "kept.csv").write_text("mine")
     (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere")

@@ -13,10 +13,10 @@ from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.budget_table import budget_table
 from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.encoding.gradients import client_update_encoding
 from securefl.privacy.encoding.lanes import noised_encoding
-from securefl.privacy.plan import budget_table
 from securefl.privacy.statement import guarantee
 from securefl.tasks.registry import check_model
 

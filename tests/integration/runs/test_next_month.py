@@ -9,7 +9,7 @@ from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.evaluate import evaluate
 from securefl.federation.runs.run import run
 from securefl.federation.runs.summary import summarise
-from securefl.privacy.plan import budget_table
+from securefl.privacy.budget_table import budget_table
 from securefl.tasks.served.folder import read_manifest
 from securefl.tasks.served.model import open_model
 from securefl.tasks.served.starting import started_from

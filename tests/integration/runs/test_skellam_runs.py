@@ -11,8 +11,8 @@ from securefl.consortium.ledger.event_base import SkellamMechanism
 from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import ConfigError
+from securefl.privacy.budget_table import budget_table
 from securefl.privacy.distributed_plan import DistributedPlan
-from securefl.privacy.plan import budget_table
 
 SKELLAM = {"distributed": {"law": "skellam", "colluding": 1}}
 

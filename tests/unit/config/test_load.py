@@ -70,6 +70,15 @@ def test_a_mistake_is_one_line_that_names_the_key(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["", "\n", "# all of it\n# is a comment\n", "[data]\n"])
+def test_a_file_that_states_nothing_is_no_wish_for_the_defaults(tmp_path, text):
+    """Also with options on top: it was written for a reason, and lost its content."""
+    path = write(tmp_path, text)
+    for options in ({}, {"seed": 5}):
+        with pytest.raises(ConfigError, match=r"run\.toml states nothing; .* config init"):
+            load_config(path, options)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml does not exist"):
         read_toml(tmp_path / "none.toml")

@@ -9,10 +9,11 @@ from securefl.federation.scores.bounded import sensitivity
 from securefl.privacy import plan as plans
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.calibration import Budget
+from securefl.privacy.budget_table import budget_table
 from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.noise import shares
-from securefl.privacy.plan import PrivacyPlan, budget_table
+from securefl.privacy.plan import PrivacyPlan
 from securefl.privacy.score_plan import (
     least_multiplier,
     score_budget,

@@ -11,13 +11,14 @@ from securefl.federation.scores.judgement import ACCEPT, DIRECTION
 from securefl.federation.scores.noised_judgement import PublicChange, noised_ballot
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.sensitivity import Sensitivity
+from securefl.privacy.budget_table import budget_table
 from securefl.privacy.encoding.gradients import (
     SumEncoding,
     gradient_signal,
     gradient_sum_encoding,
 )
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.privacy.plan import PrivacyPlan, budget_table
+from securefl.privacy.plan import PrivacyPlan
 from securefl.privacy.score_plan import score_event
 from securefl.privacy.vote_plan import (
     ROUNDING,

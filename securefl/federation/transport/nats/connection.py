@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import queue
 import threading
 import time
@@ -31,6 +30,7 @@ from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.nats.broker_faults import code_of
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.client import BrokerAddress, CarefulClient
+from securefl.federation.transport.nats.complaints import Complaints
 from securefl.federation.transport.nats.consumer import Arrival, Reader, reason
 from securefl.federation.transport.nats.line import Line
 from securefl.federation.transport.nats.listening import BeatListeners
@@ -43,7 +43,6 @@ from securefl.federation.transport.session_keys import RunKeys
 ResultT = TypeVar("ResultT")
 Part = tuple[dict[str, str], bytes]
 """Headers and content of one NATS message."""
-_log = logging.getLogger(__name__)
 _BEAT_BYTES = 64 << 10
 """Heartbeats of one sender that wait to be read; one has some hundred bytes."""
 _SENDINGS = 2
@@ -90,7 +89,7 @@ class NatsClient:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._client = CarefulClient()
-        self._trouble = ""
+        self._complaints = Complaints()
         self._unstored = 0
         self.readers: list[Reader] = []
         self._sending: dict[tuple[str, str], deque[asyncio.Task[None]]] = {}
@@ -138,13 +137,13 @@ class NatsClient:
         try:
             await asyncio.wait_for(self._client.connect(**self._options()), timeout)
         except (NatsError, OSError, TimeoutError) as error:
-            why = self._trouble or reason(error)
+            why = self._complaints.last or reason(error)
             self.faults.begin("connection", self.faults.code("connection") or code_of(error))
             raise EngineError(f"no connection to {self._address.url}: {why}") from None
         except ModuleNotFoundError as error:
             # nats-py imports what signs the broker's challenge only when it connects.
             raise needs_extra("nkeys", f"to log in with {error.name}") from None
-        self._trouble = ""
+        self._complaints.over()
         self.faults.end("connection")
         self.begin(self._claim_for_good())
         self.begin(self.line.watch())
@@ -176,15 +175,16 @@ class NatsClient:
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, SlowConsumerError) and await self._beats.flooded(error.subject):
             return
-        self._trouble = reason(error)
-        self.said_wrong.append(self._trouble)
-        _log.warning("broker: %s", self._trouble)
+        text = reason(error)
+        self.said_wrong.append(text)
+        self._complaints.say(text)
         code = code_of(error)
         # A line that breaks after a refusal says less than the refusal did.
         if not self.connected and (code != "lost" or not self.faults.code("connection")):
             self.faults.begin("connection", code)
 
     async def _on_reconnected(self) -> None:
+        self._complaints.over()
         self.faults.end("connection")
         self.line.reconnected()
         for reader in self.readers:

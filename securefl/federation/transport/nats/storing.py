@@ -18,6 +18,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from securefl.federation.transport.nats.broker_faults import code_of_answer
+from securefl.federation.transport.nats.complaints import Complaints
 from securefl.federation.transport.nats.consumer import reason
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Store:
     """
 
     def __init__(self, link: NatsClient) -> None:
-        self._link = link
+        self._link, self._complaints = link, Complaints()
         self._reconnected = asyncio.Event()
 
     async def reconnected(self) -> None:
@@ -65,8 +66,9 @@ class Store:
                 error = await self._publish(subject, headers, content)
                 if error is None:
                     faults.end("store")
+                    self._complaints.over()
                     return
-                _log.warning("broker: %s", error.get("description"))
+                self._complaints.say(str(error.get("description")))
                 if code := code_of_answer(error):
                     faults.begin("store", code)
             except NoRespondersError:

@@ -198,9 +198,8 @@ def test_when_too_many_refuse_nobody_else_pays(asked, tmp_path):
     for name in EVERYBODY:
         cap = 0.1 if name in ("west", "mid") else 5.0
         (policy / f"{name}.toml").write_text(CAPPED.format(cap=cap))
-    with pytest.raises(InputError, match="west refused: the cap") as error:
+    with pytest.raises(InputError, match="has no answer: west, mid refused: the cap"):
         asked(TOP, policy=policy)
-    assert "mid refused" in str(error.value)
     for name in EVERYBODY:
         path = book_path(tmp_path / "books", name)
         book = PrivacyLedger(path)

@@ -11,11 +11,11 @@ import torch
 
 from securefl.consortium.ledger import sqlite
 from securefl.consortium.ledger.transcripts import TranscriptArchive
-from securefl.errors import StorageFullError, UnwritableError, UnwrittenError
+from securefl.errors import InputError, StorageFullError, UnwritableError, UnwrittenError
 from securefl.federation.member.checkpoint import MemberState, save_member, state_path
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.services import durable_writes
-from securefl.federation.services.member import MemberPaths, _begun, _opened
+from securefl.federation.services.member import MemberPaths, _begun, _opened, serve
 from securefl.federation.transport.liveness import DISK_FULL
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl_protocols.primitives.signing import SigningKey
@@ -71,6 +71,34 @@ def test_a_start_without_rights_ends_with_one_line(tmp_path, monkeypatch, pauses
     with pytest.raises(UnwritableError, match="Permission denied; put that right"):
         opened(tmp_path)
     assert pauses == []
+
+
+def test_a_file_in_the_place_of_the_books_is_refused_at_the_start(tmp_path, pauses):
+    """And not when the first charge is written, after all have been waited for."""
+    (tmp_path / "books").write_text("a letter")
+    with pytest.raises(UnwritableError, match=r"books: File exists; put that right"):
+        opened(tmp_path)
+    assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("number", "goes_on", "said"),
+    [
+        (1, False, "goes on from no model"),
+        (1, True, "nope is no run and no folder of a model"),
+        (2, False, "nope is no run and no folder of a model"),
+    ],
+)
+def test_a_wrong_earlier_model_is_refused_before_anybody_is_waited_for(
+    number, goes_on, said, tmp_path
+):
+    context = SimpleNamespace(
+        **vars(CONTEXT), number=number, config=SimpleNamespace(goes_on=goes_on)
+    )
+    paths = MemberPaths(tmp_path / "state", tmp_path / "books", None, None, tmp_path / "nope")
+    with pytest.raises(InputError, match=said):
+        serve(context, paths)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_begins_on_a_full_disk_says_so_and_begins_anew(monkeypatch, pauses):
