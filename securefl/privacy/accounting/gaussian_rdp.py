@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import count
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +103,7 @@ def _binomials(order: float, start: int) -> tuple[npt.NDArray[np.float64], list[
     return np.array([math.log(abs(value)) for value in values]), [value > 0 for value in values]
 
 
-def _log_tails(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _log_tails(x: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
     """Return log(erfc(x) / 2)."""
     tails: npt.NDArray[np.float64] = scipy.special.log_ndtr(-x * 2**0.5)
     return math.log(0.5) + (math.log(2) + tails)
