@@ -20,6 +20,9 @@ WORKERS ?= 3
 # Seconds that a test of `make test-unit` may have taken when it ran last; one that never ran is run.
 UNDER ?= 0.1
 
+# Images for containers often forbid bytecode: each process of the tests would then compile torch.
+export PYTHONDONTWRITEBYTECODE :=
+
 # One thread a process: on few cores, several torch threads spin against each other.
 export OMP_NUM_THREADS := 1
 
