@@ -20,6 +20,7 @@ from securefl.consortium.encoding.jcs import to_timestamp
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.merkle import leaf_hash
 from securefl.errors import InputError, SecureflError
+from securefl.privacy.accounting import pld
 from support.bundle_edits import entry_at
 from support.bundle_scenario import DIMENSION, NOW, STEP, honest
 
@@ -63,6 +64,7 @@ def test_without_its_accountant_an_audit_warns(run, tmp_path, monkeypatch):
     """A check that cannot price lowers the verdict; it never passes in silence."""
     recompute._priced.cache_clear()
     recompute._composition.cache_clear()
+    pld._kept_step.cache_clear()
     monkeypatch.setitem(sys.modules, "dp_accounting.pld.privacy_loss_distribution", None)
     path = tmp_path / "bundle.json"
     path.write_text(to_text(run.seal(tmp_path)))

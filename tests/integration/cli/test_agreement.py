@@ -1,20 +1,14 @@
 """Five companies on one screen: keys, an agreement, and everything that goes wrong with either."""
 
 import json
-import shlex
 import shutil
 import subprocess
 import sys
 
-import click
 import pytest
-
-from securefl_cli.main import securefl
 
 PASSPHRASE = "four words are better"
 NAMES = ("north", "south", "west", "east", "centre")
-AGREEMENT = ("new", "add", "show", "sign", "verify", "amend", "rotate", "revoke", "ca")
-COMMANDS = ["keygen", *(f"agreement {name}" for name in (*AGREEMENT, "broker-config"))]
 
 
 @pytest.fixture(scope="session")
@@ -57,28 +51,6 @@ def signed(drafted, cli):
         outcome = cli("agreement", "sign", "agreement.toml", "--key", f"{name}.key")
         assert outcome.code == 0, outcome
     return drafted
-
-
-def command_of(words):
-    command = securefl
-    while isinstance(command, click.Group):
-        command, words = command.get_command(click.Context(command), words[0]), words[1:]
-    return command, words
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_fits_the_terminal_and_its_examples_are_understood(cli, name):
-    outcome = cli(*name.split(), "--help")
-    assert outcome.code == 0
-    assert max(map(len, outcome.out.splitlines())) <= 80
-    command, _ = command_of(name.split())
-    assert all(p.help for p in command.params if isinstance(p, click.Option))
-    lines = command.epilog.replace("\n          ", " ").splitlines()
-    examples = [line.strip() for line in lines if line.strip().startswith("securefl ")]
-    assert any(example.startswith(f"securefl {name}") for example in examples)
-    for example in examples:
-        named, arguments = command_of(shlex.split(example)[1:])
-        named.make_context(name, list(arguments))
 
 
 def test_from_cards_to_an_agreement_in_force(signed, cli):

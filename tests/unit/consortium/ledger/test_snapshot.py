@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 
 import pytest
 
@@ -56,6 +57,7 @@ def test_an_archive_that_cannot_be_written_is_read(killed, written, tmp_path, mo
             shutil.copy(path, archive)
             (archive / path.name).chmod(0o444)
     archive.chmod(0o555)
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")  # where every user may write
     monkeypatch.chdir(archive)  # whose name another user may not look up
     if user == 0:
         os.seteuid(65534)
