@@ -13,6 +13,8 @@ from securefl.tasks.common.settings import ProfileSettings
 from securefl.tasks.recommendation.models.profile import ProfileRanker
 from securefl.tasks.recommendation.profile import masked_loss
 
+# The lowest torch takes one unit after the other for one operation, and says so.
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 PATHS = ("hooks", "bookkeeping", "vectorised")
 PRODUCTS, NARROW, WIDE, OTHERS = 96, 21, 96, 20
 
