@@ -166,9 +166,8 @@ def _openings(run: Path, log: Log, names: tuple[str, ...]) -> tuple[Opening, ...
     folder, opened = LedgerPaths.read(run).books, []
     for name in names:
         path = book_path(folder, name)
-        # Opening the ledger would create an empty one where the member's file is elsewhere.
         if not path.exists():
-            continue
+            continue  # the member's file is elsewhere
         with closing(PrivacyLedger(path, reading=True)) as ledger:
             row = ledger.run(log.run)
         if row is not None:

@@ -85,6 +85,12 @@ def fault(found: Mapping[str, Any]) -> str:
     return f"{said[:1].lower()}{said[1:]}"
 
 
+def fault_at(found: Mapping[str, Any]) -> str:
+    """Return the same after the key of the value, where it is one key's fault."""
+    place = ".".join(str(part) for part in found["loc"])
+    return f"{place}: {fault(found)}" if place else fault(found)
+
+
 def shown_document(text: str) -> str:
     r"""Return a TOML document, whose strings may hold anything, with invisible characters escaped.
 

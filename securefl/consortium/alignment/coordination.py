@@ -11,18 +11,13 @@ from pydantic import ValidationError
 
 from securefl.consortium.alignment.exchange import Progress, take_steps
 from securefl.consortium.alignment.exchange import combine as combine_lists
-from securefl.consortium.alignment.plan import (
-    AlignmentPlan,
-    first_fault,
-    member_of,
-    read_plan,
-    write_plan,
-)
+from securefl.consortium.alignment.plan import AlignmentPlan, member_of, read_plan, write_plan
 from securefl.consortium.alignment.signed_files import Exchange
 from securefl.consortium.keys.key_files import read_secret, write_secret
 from securefl.consortium.keys.parties import Party
 from securefl.data.alignment import Agreed, aligned, items, own_catalogue, write_aligned
 from securefl.errors import InputError
+from securefl.untrusted.text import fault_at
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.primitives.x25519 import ExchangeKey
 
@@ -92,7 +87,7 @@ def begin(
     try:
         plan = AlignmentPlan.model_validate(tree)
     except ValidationError as error:
-        raise InputError(f"no such alignment: {first_fault(error)}") from None
+        raise InputError(f"no such alignment: {fault_at(error.errors()[0])}") from None
     write_secret(state / _KEY, opening.private_bytes())
     try:
         write_plan(folder, plan)

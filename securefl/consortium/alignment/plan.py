@@ -18,7 +18,7 @@ from securefl.consortium.keys.parties import IdentityHex
 from securefl.errors import InputError
 from securefl.untrusted.documents import read_json
 from securefl.untrusted.files import SMALL
-from securefl.untrusted.text import fault
+from securefl.untrusted.text import fault_at
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.set_intersection import (
     MOST_ITEMS,
@@ -101,14 +101,9 @@ def read_plan(folder: Path) -> AlignmentPlan:
     try:
         return AlignmentPlan.model_validate(tree)
     except ValidationError as error:
-        raise InputError(f"{path} is no plan of an alignment: {first_fault(error)}") from None
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return what is wrong with a plan, with the key where it is one key's fault."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {fault(first)}" if where else fault(first)
+        raise InputError(
+            f"{path} is no plan of an alignment: {fault_at(error.errors()[0])}"
+        ) from None
 
 
 def member_of(plan: AlignmentPlan, key: SigningKey, folder: Path) -> str:

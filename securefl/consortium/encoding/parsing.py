@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from securefl.errors import AgreementError
-from securefl.untrusted.text import fault
+from securefl.untrusted.text import fault_at
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -29,7 +29,7 @@ def parsed(model: type[ModelT], tree: Mapping[str, Any], where: str) -> ModelT:
     except ValidationError as error:
         # Inputs stay out of the message: it is shown and logged, and the file is another party's.
         first = error.errors(include_input=False, include_url=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        path = ".".join(str(part) for part in first["loc"])
         raise AgreementError(f"{where}: unknown key '{path}'")
-    raise AgreementError(f"{where}: {path}: {fault(first)}" if path else f"{where}: {fault(first)}")
+    raise AgreementError(f"{where}: {fault_at(first)}")

@@ -14,7 +14,7 @@ from securefl.config.base import Settings
 from securefl.consortium.encoding.jcs import canonical_bytes
 from securefl.errors import ConfigError
 from securefl.federation.analytics.columns import NUMBERS, TEXTS
-from securefl.untrusted.text import fault
+from securefl.untrusted.text import fault_at
 
 Kind = Literal["sum", "mean", "histogram", "quantiles", "top"]
 
@@ -125,7 +125,7 @@ def ask_for(
             retailers=retailers,
         )
     except ValidationError as error:
-        raise ConfigError(_line(error)) from None
+        raise ConfigError(fault_at(error.errors()[0])) from None
 
 
 def read_query(data: bytes) -> Query:
@@ -137,14 +137,8 @@ def read_query(data: bytes) -> Query:
     try:
         query = Query.model_validate_json(data)
     except ValidationError as error:
-        raise ConfigError(f"this is no query: {_line(error)}") from None
+        raise ConfigError(f"this is no query: {fault_at(error.errors()[0])}") from None
     # The digest of these bytes is signed: two spellings of one query would be two queries.
     if query.canonical() != data:
         raise ConfigError("this is no query: it is not in its canonical form")
     return query
-
-
-def _line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {fault(first)}" if place else fault(first)
